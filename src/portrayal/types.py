@@ -1,0 +1,224 @@
+"""The values that travel between the parts: plain frozen dataclasses of tensors.
+
+Conventions (DESIGN, section 4): pixels x right, y down, pixel centres at half integers; head and camera axes x right,
+y down, z into the scene (OpenCV); angles in radians; times are exact fractions of a second. Letters: `t` frames,
+`h w` picture. Everything in `FaceParams` has the frame first, also for one picture (t = 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from types import ModuleType
+from typing import Any, Protocol, Self, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from portrayal.face.topology import LANDMARKS
+
+IDENTITY_SIZE = 80
+EXPRESSION_SIZE = 64
+
+
+@dataclass(frozen=True)
+class FaceParams:
+    """One face over `t` frames, as the tracker and the linear face model measure it.
+
+    A landmark is x_px = scale * R @ S + translation, with S in the head frame (origin between the eyes' outer corners
+    of the mean face moved to the head's centre as in `FaceModel`, unit: its inter-ocular distance).
+    """
+
+    landmarks: Tensor
+    """(t, 478, 3) pixels of the picture; z in the same unit, smaller is nearer."""
+    identity: Tensor
+    """(t, 80) coefficients a, unit variance on the training data; equal in all frames of a clip."""
+    expression: Tensor
+    """(t, 64) coefficients b."""
+    rotation: Tensor
+    """(t, 3, 3) head to picture."""
+    translation: Tensor
+    """(t, 3) pixels."""
+    scale: Tensor
+    """(t,) pixels per head unit."""
+    gaze: Tensor
+    """(t, 2, 2) (right eye, left eye) x (yaw, pitch), radians, relative to the head."""
+    camera: Tensor
+    """(t, 25) cam2world row-major and normalised intrinsics."""
+    eye_openness: Tensor
+    """(t, 2) (right, left): lid distance / eye width; about 0 shut, 0.3 open."""
+    confidence: Tensor
+    """(t,) probability that this is a face and the landmarks fit it; 0 where the frame has no face."""
+
+    def __post_init__(self) -> None:
+        t = self.landmarks.shape[0]
+        shapes = {
+            "landmarks": (t, LANDMARKS, 3),
+            "identity": (t, IDENTITY_SIZE),
+            "expression": (t, EXPRESSION_SIZE),
+            "rotation": (t, 3, 3),
+            "translation": (t, 3),
+            "scale": (t,),
+            "gaze": (t, 2, 2),
+            "camera": (t, 25),
+            "eye_openness": (t, 2),
+            "confidence": (t,),
+        }
+        for name, shape in shapes.items():
+            if tuple(getattr(self, name).shape) != shape:
+                raise ValueError(f"FaceParams.{name} must be {shape}, got {tuple(getattr(self, name).shape)}")
+
+    def __len__(self) -> int:
+        return self.landmarks.shape[0]
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Self:
+        """Frames `index`; an int keeps the frame axis (t = 1)."""
+        if isinstance(index, int):
+            index = [index]
+        return self.map(lambda x: x[index])
+
+    def map(self, function: Any) -> Self:
+        """The same fields, each passed through `function`."""
+        return type(self)(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
+
+    def replace(self, **changes: Tensor) -> Self:
+        return replace(self, **changes)
+
+    @classmethod
+    def cat(cls, parts: Sequence[FaceParams]) -> FaceParams:
+        """One after the other in time."""
+        return FaceParams(**{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(FaceParams)})
+
+
+@dataclass(frozen=True)
+class Track:
+    """One face followed through a picture or a video."""
+
+    params: FaceParams
+    times: tuple[Fraction, ...]
+    """Presentation time of each frame in seconds."""
+    width: int
+    height: int
+    """Size of the tracked pictures in pixels."""
+    found: Tensor
+    """(t,) bool: the face was seen in that frame; elsewhere `params` holds the nearest seen frame."""
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A square crop around one face, with the face's parameters in pixels of the crop."""
+
+    image: Tensor
+    """(1, 3, h, w) float32 [0, 1]."""
+    params: FaceParams
+    """t = 1."""
+
+
+@dataclass(frozen=True)
+class FaceClip:
+    """Consecutive square crops of one face (all of a short clip or a chunk of a long one)."""
+
+    images: Tensor
+    """(t, 3, h, w) float32 [0, 1]."""
+    params: FaceParams
+    times: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a system keeps of a portrait. Systems derive from it and add tensors."""
+
+    portrait: Portrait
+
+
+@dataclass(frozen=True)
+class Driving:
+    """What a system keeps of a motion. Systems derive from it and add tensors with time first."""
+
+    params: FaceParams
+    times: tuple[Fraction, ...]
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def __getitem__(self, index: slice) -> Self:
+        """A stretch of time."""
+        return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Changes to a portrait by numbers, on top of what it shows. Angles in radians; 0 changes nothing."""
+
+    yaw: float = 0.0
+    """Turn about the vertical axis; positive turns the nose to the picture's left."""
+    pitch: float = 0.0
+    """Nod; positive looks down."""
+    roll: float = 0.0
+    """Tilt; positive is clockwise in the picture."""
+    zoom: float = 1.0
+    """Size of the head."""
+    shift: tuple[float, float] = (0.0, 0.0)
+    """(x, y) in inter-ocular distances."""
+    smile: float = 0.0
+    """0 as it is, 1 a broad smile, negative sad."""
+    mouth_open: float = 0.0
+    """0 as it is, 1 wide open."""
+    blink: float = 0.0
+    """0 as it is, 1 both eyes shut."""
+    brow: float = 0.0
+    """1 raised, -1 frown."""
+    gaze_x: float = 0.0
+    """Eyes to the picture's right, radians."""
+    gaze_y: float = 0.0
+    """Eyes down, radians."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded picture of a video."""
+
+    image: np.ndarray[Any, np.dtype[np.uint8]]
+    """(h, w, 3) uint8 RGB, upright."""
+    time: Fraction
+    """Presentation time in seconds; the first frame of a file need not be at 0."""
+
+
+class System(Protocol):
+    """What `portrayal.systems.<name>` exports; one entry of `SYSTEMS`."""
+
+    Config: type
+    """Frozen dataclass with the presets tiny(), compact(), paper()."""
+    STAGES: dict[str, Any]
+    CAPABILITIES: frozenset[str]
+
+    def build(self, config: Any) -> torch.nn.Module: ...
+    def encode_source(self, model: torch.nn.Module, portrait: Portrait) -> Source: ...
+    def encode_driving(self, model: torch.nn.Module, clip: FaceClip) -> Driving: ...
+    def render(self, model: torch.nn.Module, source: Source, driving: Driving) -> Iterator[Tensor]: ...
+
+
+def as_system(module: ModuleType) -> System:
+    """A system's package, typed."""
+    return cast(System, module)
+
+
+__all__ = [
+    "EXPRESSION_SIZE",
+    "IDENTITY_SIZE",
+    "Driving",
+    "Edit",
+    "FaceClip",
+    "FaceParams",
+    "Frame",
+    "Portrait",
+    "Source",
+    "System",
+    "Track",
+    "as_system",
+]
