@@ -187,6 +187,8 @@ class Frame:
     """(h, w, 3) uint8 RGB, upright."""
     time: Fraction
     """Presentation time in seconds; the first frame of a file need not be at 0."""
+    duration: Fraction | None = None
+    """Seconds for which it is shown, None if the file does not say; needed for the last frame only."""
 
 
 class System(Protocol):

@@ -1,0 +1,109 @@
+"""Put a rendered crop back into its picture; pixels outside the mask stay as they are, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portrayal.media.crop import Crop, warp
+from portrayal.media.image import UInt8, check_rgb
+
+Mask = NDArray[np.float32]
+
+
+def feathered_mask(size: int, *, border: float = 0.12) -> Mask:
+    """A square with soft edges and round corners.
+
+    Args:
+        size: side in pixels.
+        border: width of the soft edge as a share of the side, in (0, 0.5].
+
+    Returns:
+        (size, size) float32: 0 in the outermost pixels, rising smoothly to 1 over the soft edge.
+    """
+    if not 0 < border <= 0.5:
+        raise ValueError(f"border must be in (0, 0.5], got {border}")
+    middle = (size - 1) / 2
+    distance = np.abs(np.arange(size) - middle) - (middle - border * size)  # from the inner square, pixels
+    outside = np.hypot(distance.clip(0)[:, None], distance.clip(0)[None])
+    rise = np.clip(1 - outside / (border * size), 0, 1)
+    return np.asarray(rise * rise * (3 - 2 * rise), np.float32)
+
+
+class Paster:
+    """Pastes renderings of one crop; all that does not change from frame to frame is computed once.
+
+    Args:
+        picture: (h, w, 3) uint8 RGB; kept, not copied.
+        crop: where the renderings belong.
+        mask: (size, size) float32 in [0, 1], the rendering's share; None is `feathered_mask(crop.size)`.
+
+    Raises:
+        ValueError: a picture or mask of another kind.
+    """
+
+    def __init__(self, picture: UInt8, crop: Crop, mask: Mask | None = None) -> None:
+        check_rgb(picture)
+        mask = feathered_mask(crop.size) if mask is None else np.asarray(mask, np.float32)
+        if mask.shape != (crop.size, crop.size):
+            raise ValueError(f"the mask must be ({crop.size}, {crop.size}), got {mask.shape}")
+        self._picture, self._crop = picture, crop
+        h, w = picture.shape[:2]
+        corners = crop.inverse @ np.array([[0, crop.size, crop.size, 0], [0, 0, crop.size, crop.size], [1, 1, 1, 1]])
+        x0, y0 = (int(v) for v in np.clip(np.floor(corners.min(1)), 0, [w, h]))
+        x1, y1 = (int(v) for v in np.clip(np.ceil(corners.max(1)), [x0, y0], [w, h]))
+        self._region = np.s_[y0:y1, x0:x1]
+        self._size = (x1 - x0, y1 - y0)
+        self._reduce = max(1, int(crop.scale))
+        self._matrix = crop.inverse
+        self._matrix[:, 2] -= [x0, y0]
+        self._matrix[:, :2] *= self._reduce
+        self._weight, self._rest = self._warped_mask(mask)
+
+    def paste(self, rendered: UInt8, onto: UInt8 | None = None) -> UInt8:
+        """The picture with one rendering in it.
+
+        Args:
+            rendered: (size, size, 3) uint8 RGB.
+            onto: another picture of the same size, for source videos and further faces; None is the one given.
+
+        Returns:
+            (h, w, 3) uint8, new; equal to the picture wherever the mask is 0.
+        """
+        if rendered.shape != (self._crop.size, self._crop.size, 3) or rendered.dtype != np.uint8:
+            size = self._crop.size
+            raise ValueError(f"a rendering must be ({size}, {size}, 3) uint8, got {rendered.shape} {rendered.dtype}")
+        picture = self._picture if onto is None else onto
+        if picture.shape != self._picture.shape:
+            raise ValueError(f"the picture must stay {self._picture.shape}, got {picture.shape}")
+        result = picture.copy()
+        if not min(self._size):
+            return result
+        warped = warp(_reduced(rendered, self._reduce), self._matrix, self._size)
+        region = np.ascontiguousarray(picture[self._region])
+        blended = cv2.blendLinear(warped, region, self._weight, self._rest)
+        result[self._region] = blended
+        return result
+
+    def _warped_mask(self, mask: Mask) -> tuple[Mask, Mask]:
+        """The mask in the picture's region and 1 - it."""
+        if not min(self._size):
+            empty = np.zeros(self._size[::-1], np.float32)
+            return empty, empty
+        small = _reduced(mask, self._reduce)
+        shifted = self._matrix.copy()
+        shifted[:, 2] += self._matrix[:, :2] @ [0.5, 0.5] - 0.5
+        weight = cv2.warpAffine(small, shifted, self._size, flags=cv2.INTER_LINEAR, borderValue=0)
+        weight[weight < 1 / 512] = 0  # less than half a grey level at full contrast
+        return np.asarray(weight, np.float32), np.asarray(1 - weight, np.float32)
+
+
+def _reduced(image: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Averages of factor x factor pixels of a square; a remainder at the right and bottom is cut off."""
+    if factor == 1:
+        return image
+    side = image.shape[0] // factor
+    return cv2.resize(image[: side * factor, : side * factor], (side, side), interpolation=cv2.INTER_AREA)
