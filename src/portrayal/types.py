@@ -27,8 +27,8 @@ EXPRESSION_SIZE = 64
 class FaceParams:
     """One face over `t` frames, as the tracker and the linear face model measure it.
 
-    A landmark is x_px = scale * R @ S + translation, with S in the head frame (origin between the eyes' outer corners
-    of the mean face moved to the head's centre as in `FaceModel`, unit: its inter-ocular distance).
+    A landmark is x_px = scale * R @ S + translation, with S in the head frame of `face.morphable` (origin on the
+    symmetry plane about 6 cm behind the face, unit: distance of the mean face's outer eye corners).
     """
 
     landmarks: Tensor
