@@ -37,13 +37,13 @@ class Config:
     """Side of the detector's training pictures in pixels."""
     face_sizes: tuple[float, float] = (13.0, 90.0)
     """Face boxes, in pixels of its input, that the detector reports; other sizes are found at other pyramid levels."""
-    batch: int = 64
+    batch: int = 32
     """Crops, and half as many detector tiles, a step."""
-    steps: int = 12000
+    steps: int = 13000
     """Optimizer steps; the learning rate falls to zero over them (cosine)."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
-    ema: float = 0.998
+    ema: float = 0.999
     """Decay of the averaged weights, which are the ones that ship."""
     loss: LossWeights = LossWeights()
 

@@ -1,0 +1,135 @@
+"""Random changes of pictures for training: geometry as matrices, colour and quality on uint8 pictures.
+
+All randomness comes from the generator given, so that a sample is a function of its seed.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+Matrix = NDArray[np.float64]
+
+BORDERS = (cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT, cv2.BORDER_CONSTANT)
+
+
+def similarity_matrix(centre: tuple[float, float], side: float, angle: float, size: int) -> Matrix:
+    """The map from a picture to a crop of it.
+
+    Convention: pixel coordinates with centres at half integers (the crop spans [0, size]).
+
+    Args:
+        centre: (x, y) of the crop's centre in the picture.
+        side: side of the crop in pixels of the picture.
+        angle: radians clockwise by which the crop's x axis is turned in the picture.
+        size: side of the crop in its own pixels.
+
+    Returns:
+        (2, 3), picture pixels to crop pixels.
+    """
+    k = size / side
+    linear = k * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return np.concatenate([linear, size / 2 - linear @ np.array(centre)[:, None].reshape(2, 1)], 1)
+
+
+def warp(picture: Picture, matrix: Matrix, size: tuple[int, int], *, border: int = cv2.BORDER_REPLICATE) -> Picture:
+    """Resample with a (2, 3) map from picture to output pixels; strong reductions are area averaged first.
+
+    Args:
+        size: (width, height) of the output.
+    """
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    shrink = int(1 / scale)
+    if shrink >= 2:
+        h, w = picture.shape[:2]
+        small = cv2.resize(picture, (max(w // shrink, 1), max(h // shrink, 1)), interpolation=cv2.INTER_AREA)
+        ratio = np.array([w / small.shape[1], h / small.shape[0]])
+        picture, matrix = small, np.concatenate([matrix[:, :2] * ratio, matrix[:, 2:]], 1)
+    # OpenCV counts pixel centres from 0, we from 0.5.
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
+    return cv2.warpAffine(picture, shifted, size, flags=cv2.INTER_LINEAR, borderMode=border)
+
+
+def transform_points(points: NDArray[np.floating], matrix: Matrix) -> NDArray[np.float32]:
+    """(n, 3) points through a (2, 3) matrix; z is scaled with the mean scale of x and y."""
+    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    xy = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    return np.concatenate([xy, points[:, 2:] * scale], 1).astype(np.float32)
+
+
+def jitter_colour(picture: Picture, rng: Generator) -> Picture:
+    """Saturation, gamma, contrast, brightness, tint; sometimes grey, sometimes lit from one side."""
+    saturation = 0.0 if rng.random() < 0.1 else float(np.exp(rng.normal(0, 0.4)))
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    picture = cv2.addWeighted(picture, saturation, grey, 1 - saturation, 0)
+    levels = np.arange(256)[:, None] / 255
+    if rng.random() < 0.5:
+        levels = levels ** np.exp(rng.normal(0, 0.3))
+    gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.08, 3))
+    levels = (levels - 0.5) * gain + 0.5 + rng.normal(0, 0.08)
+    picture = cv2.LUT(picture, (levels.clip(0, 1) * 255).astype(np.uint8)[None])
+    if rng.random() < 0.15:
+        h, w = picture.shape[:2]
+        angle = rng.uniform(0, 2 * np.pi)
+        ramp = np.cos(angle) * np.linspace(-1, 1, w)[None] + np.sin(angle) * np.linspace(-1, 1, h)[:, None]
+        light = np.exp(0.6 * rng.random() * ramp)[..., None].astype(np.float32)
+        picture = (picture * light).clip(0, 255).astype(np.uint8)
+    return picture
+
+
+def degrade(picture: Picture, rng: Generator) -> Picture:
+    """Blur, low resolution, noise and JPEG, each sometimes."""
+    h, w = picture.shape[:2]
+    if rng.random() < 0.2:
+        k = rng.uniform(0.2, 0.8)
+        small = cv2.resize(picture, (max(int(w * k), 8), max(int(h * k), 8)), interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(small, (w, h), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
+    if rng.random() < 0.15:
+        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 1.8)))
+    elif rng.random() < 0.1:
+        picture = _motion_blur(picture, rng)
+    if rng.random() < 0.2:
+        noise = rng.standard_normal((h, w, 3), dtype=np.float32) * np.float32(rng.uniform(2, 16))
+        picture = (picture + noise).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        _, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 95))])
+        picture = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    return picture
+
+
+def occlude(picture: Picture, rng: Generator, *, texture: Picture | None = None) -> Picture:
+    """Cover a part with an ellipse or a bar of one colour, of noise or of `texture` (same size)."""
+    h, w = picture.shape[:2]
+    mask = np.zeros((h, w), np.uint8)
+    centre = (int(rng.uniform(0, w)), int(rng.uniform(0, h)))
+    axes = (int(rng.uniform(0.05, 0.25) * w), int(rng.uniform(0.05, 0.3) * h))
+    if rng.random() < 0.5:
+        cv2.ellipse(mask, centre, axes, float(rng.uniform(0, 180)), 0, 360, 255, -1)
+    else:
+        box = cv2.boxPoints((centre, (2.0 * axes[0], 2.0 * axes[1]), float(rng.uniform(0, 180))))
+        cv2.fillConvexPoly(mask, box.astype(np.int32), 255)
+    cover = np.broadcast_to(rng.integers(0, 256, 3).astype(np.uint8), picture.shape) if texture is None else texture
+    return np.where(mask[..., None] > 0, cover, picture)
+
+
+def paste_background(picture: Picture, outline: NDArray[np.floating], background: Picture, rng: Generator) -> Picture:
+    """Keep a soft region around the face's `outline` (n, 2) and show `background` (same size) elsewhere."""
+    hull = cv2.convexHull(outline.astype(np.float32))[:, 0]
+    centre = hull.mean(0)
+    mask = np.zeros(picture.shape[:2], np.float32)
+    cv2.fillConvexPoly(mask, (centre + (hull - centre) * rng.uniform(1.1, 1.7)).astype(np.int32), 1.0)
+    mask = cv2.GaussianBlur(mask, (0, 0), picture.shape[0] * rng.uniform(0.01, 0.05))[..., None]
+    return (picture * mask + background * (1 - mask)).astype(np.uint8)
+
+
+def _motion_blur(picture: Picture, rng: Generator) -> Picture:
+    size = int(rng.choice([3, 5, 7]))
+    kernel = np.zeros((size, size), np.float32)
+    end = np.array([np.cos(a := rng.uniform(0, np.pi)), np.sin(a)]) * size / 2
+    middle = np.array([size / 2, size / 2])
+    cv2.line(kernel, (middle - end).astype(int).tolist(), (middle + end).astype(int).tolist(), 1.0)
+    return cv2.filter2D(picture, -1, kernel / max(kernel.sum(), 1e-6))

@@ -1,0 +1,46 @@
+"""The face box: a square around the 468 mesh points, turned with the face's roll.
+
+Convention: (x, y, side, roll): centre and side in pixels, roll in radians clockwise. The detector finds it, the
+landmark network reads a crop `Config.crop_margin` times as wide, and landmarks give it back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portrayal.face.topology import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
+
+Box = NDArray[np.float64]
+
+
+def box_of_landmarks(landmarks: NDArray[np.floating]) -> Box:
+    """(478, >=2) pixels to (x, y, side, roll)."""
+    xy = np.asarray(landmarks[:468, :2], np.float64)
+    roll = _roll(xy)
+    axes = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    turned = xy @ axes.T
+    low, high = turned.min(0), turned.max(0)
+    x, y = axes.T @ ((low + high) / 2)
+    return np.array([x, y, (high - low).max(), roll])
+
+
+def _roll(xy: NDArray[np.float64]) -> float:
+    """From the eyes and the nose-to-chin line, so that profiles, where the eyes nearly coincide, stay upright."""
+    across = xy[list(LEFT_EYE_CORNERS)].mean(0) - xy[list(RIGHT_EYE_CORNERS)].mean(0)
+    down = xy[152] - xy[10]
+    direction = across + np.array([down[1], -down[0]])
+    return float(np.arctan2(direction[1], direction[0]))
+
+
+def boxes_to_corners(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(n, 4) boxes to (n, 4) x0, y0, x1, y1 of upright squares of the same centre and side."""
+    half = boxes[:, 2:3] / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], 1)
+
+
+def overlaps(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Intersection over union of upright squares, (n, 4) x (m, 4) boxes -> (n, m)."""
+    a, b = boxes_to_corners(boxes)[:, None], boxes_to_corners(others)[None]
+    inter = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0).prod(-1)
+    return inter / (boxes[:, None, 2] ** 2 + others[None, :, 2] ** 2 - inter).clip(1e-9)
