@@ -1,4 +1,4 @@
-"""Random changes of pictures for training: geometry as matrices, colour and quality on uint8 pictures.
+"""Random changes of uint8 pictures for training: colour, quality, occlusion, background.
 
 All randomness comes from the generator given, so that a sample is a function of its seed.
 """
@@ -11,54 +11,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
-Matrix = NDArray[np.float64]
 
 BORDERS = (cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT, cv2.BORDER_CONSTANT)
-
-
-def similarity_matrix(centre: tuple[float, float], side: float, angle: float, size: int) -> Matrix:
-    """The map from a picture to a crop of it.
-
-    Convention: pixel coordinates with centres at half integers (the crop spans [0, size]).
-
-    Args:
-        centre: (x, y) of the crop's centre in the picture.
-        side: side of the crop in pixels of the picture.
-        angle: radians clockwise by which the crop's x axis is turned in the picture.
-        size: side of the crop in its own pixels.
-
-    Returns:
-        (2, 3), picture pixels to crop pixels.
-    """
-    k = size / side
-    linear = k * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    return np.concatenate([linear, size / 2 - linear @ np.array(centre)[:, None].reshape(2, 1)], 1)
-
-
-def warp(picture: Picture, matrix: Matrix, size: tuple[int, int], *, border: int = cv2.BORDER_REPLICATE) -> Picture:
-    """Resample with a (2, 3) map from picture to output pixels; strong reductions are area averaged first.
-
-    Args:
-        size: (width, height) of the output.
-    """
-    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    shrink = int(1 / scale)
-    if shrink >= 2:
-        h, w = picture.shape[:2]
-        small = cv2.resize(picture, (max(w // shrink, 1), max(h // shrink, 1)), interpolation=cv2.INTER_AREA)
-        ratio = np.array([w / small.shape[1], h / small.shape[0]])
-        picture, matrix = small, np.concatenate([matrix[:, :2] * ratio, matrix[:, 2:]], 1)
-    # OpenCV counts pixel centres from 0, we from 0.5.
-    shifted = matrix.copy()
-    shifted[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
-    return cv2.warpAffine(picture, shifted, size, flags=cv2.INTER_LINEAR, borderMode=border)
-
-
-def transform_points(points: NDArray[np.floating], matrix: Matrix) -> NDArray[np.float32]:
-    """(n, 3) points through a (2, 3) matrix; z is scaled with the mean scale of x and y."""
-    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    xy = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-    return np.concatenate([xy, points[:, 2:] * scale], 1).astype(np.float32)
 
 
 def jitter_colour(picture: Picture, rng: Generator) -> Picture:
@@ -97,7 +51,7 @@ def degrade(picture: Picture, rng: Generator) -> Picture:
         picture = (picture + noise).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         _, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 95))])
-        picture = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        picture = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
     return picture
 
 

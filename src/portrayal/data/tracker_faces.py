@@ -26,7 +26,7 @@ from portrayal.data.clips import (
     photo_table,
 )
 from portrayal.errors import InputError, MissingFileError
-from portrayal.face.box import box_of_landmarks
+from portrayal.face.box import Matrix, box_of_landmarks, crop_matrix, transform_points, warp
 from portrayal.face.config import Config
 from portrayal.face.topology import FACE_OVAL, MIRROR
 
@@ -84,7 +84,7 @@ def load_pool(root: Path | str, split: Split, *, every: int = 2) -> FacePool:
     for clip in clip_table(root, split):
         landmarks, valid = load_clip_landmarks(root, clip)
         with av.open(str(clip.video)) as container:
-            frames = [f.to_ndarray(format="rgb24") for i, f in enumerate(container.decode(video=0)) if i % every == 0]
+            frames = [_rgb(f) for i, f in enumerate(container.decode(video=0)) if i % every == 0]
         faces = zip(frames, landmarks[::every], valid[::every], strict=False)
         pool.clips.append([Face(frame, points[None]) for frame, points, seen in faces if seen])
     if (root / "photos.csv").is_file():
@@ -152,8 +152,8 @@ def draw_crop(pool: FacePool, config: Config, rng: Generator) -> tuple[NDArray[n
     landmarks = face.landmarks[rng.integers(len(face.landmarks))]
     matrix = _crop_matrix(landmarks, config, rng)
     border = augment.BORDERS[rng.integers(len(augment.BORDERS))]
-    crop = augment.warp(face.picture, matrix, (size, size), border=border)
-    points = augment.transform_points(landmarks, matrix)
+    crop = warp(face.picture, matrix, (size, size), border=border)
+    points = transform_points(landmarks, matrix)
     if rng.random() < 0.15:
         crop = augment.paste_background(crop, points[list(FACE_OVAL), :2], draw_background(pool, size, rng), rng)
     if rng.random() < 0.25:
@@ -166,14 +166,14 @@ def draw_crop(pool: FacePool, config: Config, rng: Generator) -> tuple[NDArray[n
     return _quality(np.ascontiguousarray(crop), rng), points.astype(np.float32), 1.0
 
 
-def _crop_matrix(landmarks: NDArray[np.float32], config: Config, rng: Generator) -> augment.Matrix:
+def _crop_matrix(landmarks: NDArray[np.float32], config: Config, rng: Generator) -> Matrix:
     """A crop as a detector or the last frame would place it, with their errors and a little shear."""
     x, y, side, roll = box_of_landmarks(landmarks)
     wild = rng.random() < 0.2
     roll += rng.uniform(-0.85, 0.85) if wild else rng.normal(0, 0.2)
     shift = rng.normal(0, 0.08 if wild else 0.04, 2) * side
     side *= config.crop_margin * np.exp(rng.normal(0, 0.18 if wild else 0.08))
-    matrix = augment.similarity_matrix((x + shift[0], y + shift[1]), side, roll, config.crop_size)
+    matrix = crop_matrix(np.array([x + shift[0], y + shift[1], side, roll]), config.crop_size)
     if rng.random() < 0.4:
         stretch = np.eye(2) + rng.normal(0, 0.05, (2, 2))
         middle = np.full(2, config.crop_size / 2)
@@ -183,7 +183,7 @@ def _crop_matrix(landmarks: NDArray[np.float32], config: Config, rng: Generator)
 
 
 def draw_background(pool: FacePool, size: int, rng: Generator) -> NDArray[np.uint8]:
-    """(size, size, 3) without a whole face: a faceless scene, a part of a picture away from faces, or a huge close-up."""
+    """(size, size, 3) without a whole face: a faceless scene, a place away from faces, or a huge close-up."""
     if pool.faceless and rng.random() < 0.4:
         picture = pool.faceless[rng.integers(len(pool.faceless))]
         h, w = picture.shape[:2]
@@ -195,9 +195,9 @@ def draw_background(pool: FacePool, size: int, rng: Generator) -> NDArray[np.uin
         h, w = face.picture.shape[:2]
         boxes = [box_of_landmarks(points) for points in face.landmarks]
         side = np.exp(rng.uniform(np.log(0.1), np.log(0.8))) * min(h, w)
-        centre = np.array([rng.uniform(0, w), rng.uniform(0, h)])
-        if all(side < 0.35 * b[2] or np.abs(centre - b[:2]).max() > 0.55 * (b[2] + side) for b in boxes):
-            return _cut(face.picture, (centre[0], centre[1]), side, size, rng)
+        middle = np.array([rng.uniform(0, w), rng.uniform(0, h)])
+        if all(side < 0.35 * b[2] or np.abs(middle - b[:2]).max() > 0.55 * (b[2] + side) for b in boxes):
+            return _cut(face.picture, (middle[0], middle[1]), side, size, rng)
     return np.broadcast_to(rng.integers(0, 256, 3).astype(np.uint8), (size, size, 3)).copy()
 
 
@@ -235,9 +235,9 @@ def _add_face(
     side = np.exp(rng.uniform(np.log(low * 0.9), np.log(high * 1.4)))
     angle = rng.normal(0, 0.15) if rng.random() < 0.5 else rng.uniform(-0.95, 0.95)
     target = rng.uniform(-0.05, 1.05, 2) * size
-    matrix = augment.similarity_matrix((picked[0], picked[1]), size * picked[2] / side, picked[3] - angle, size)
+    matrix = crop_matrix(np.array([picked[0], picked[1], size * picked[2] / side, picked[3] - angle]), size)
     matrix[:, 2] += target - size / 2
-    drawn = augment.warp(face.picture, matrix, (size, size), border=cv2.BORDER_CONSTANT)
+    drawn = warp(face.picture, matrix, (size, size), border=cv2.BORDER_CONSTANT)
     h, w = face.picture.shape[:2]
     corners = np.array([[0, 0], [w, 0], [w, h], [0, h]]) @ matrix[:, :2].T + matrix[:, 2]
     mask = np.zeros((size, size), np.uint8)
@@ -249,7 +249,7 @@ def _add_face(
         mask &= keep
     mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
     kept = [b for b in boxes if mask[_clip(b[1], size), _clip(b[0], size)] == 0 and not _covered(mask, b)]
-    added = [box_of_landmarks(augment.transform_points(points, matrix)) for points in face.landmarks]
+    added = [box_of_landmarks(transform_points(points, matrix)) for points in face.landmarks]
     added = [b for b in added if mask[_clip(b[1], size), _clip(b[0], size)] > 0]
     return np.where(mask[..., None] > 0, drawn, tile), kept + added
 
@@ -269,12 +269,16 @@ def _clip(value: float, size: int) -> int:
 def _cut(
     picture: NDArray[np.uint8], centre: tuple[float, float], side: float, size: int, rng: Generator
 ) -> NDArray[np.uint8]:
-    matrix = augment.similarity_matrix(centre, side, rng.uniform(-0.5, 0.5), size)
-    return augment.warp(picture, matrix, (size, size), border=cv2.BORDER_REFLECT)
+    matrix = crop_matrix(np.array([*centre, side, rng.uniform(-0.5, 0.5)]), size)
+    return warp(picture, matrix, (size, size), border=cv2.BORDER_REFLECT)
 
 
 def _quality(picture: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
     return augment.degrade(augment.jitter_colour(picture, rng), rng)
+
+
+def _rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    return frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
 
 def _chw(picture: NDArray[np.uint8]) -> Tensor:

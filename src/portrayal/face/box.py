@@ -6,12 +6,16 @@ landmark network reads a crop `Config.crop_margin` times as wide, and landmarks 
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from portrayal.face.topology import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 
 Box = NDArray[np.float64]
+"""(4,) x, y, side, roll."""
+Matrix = NDArray[np.float64]
+"""(2, 3) picture pixels to crop pixels."""
 
 
 def box_of_landmarks(landmarks: NDArray[np.floating]) -> Box:
@@ -44,3 +48,48 @@ def overlaps(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArr
     a, b = boxes_to_corners(boxes)[:, None], boxes_to_corners(others)[None]
     inter = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0).prod(-1)
     return inter / (boxes[:, None, 2] ** 2 + others[None, :, 2] ** 2 - inter).clip(1e-9)
+
+
+def crop_matrix(box: Box, size: int) -> Matrix:
+    """The map from a picture to a crop of it.
+
+    Convention: pixel coordinates with centres at half integers (the crop spans [0, size]).
+
+    Args:
+        box: (x, y, side, roll) of the crop in the picture; the crop shows what lies in it, upright.
+        size: side of the crop in its own pixels.
+
+    Returns:
+        (2, 3), picture pixels to crop pixels.
+    """
+    x, y, side, roll = box
+    linear = size / side * np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    return np.concatenate([linear, size / 2 - linear @ np.array([[x], [y]])], 1)
+
+
+def warp(
+    picture: NDArray[np.uint8], matrix: Matrix, size: tuple[int, int], *, border: int = cv2.BORDER_REPLICATE
+) -> NDArray[np.uint8]:
+    """Resample with a (2, 3) map from picture to output pixels; strong reductions are area averaged first.
+
+    Args:
+        size: (width, height) of the output.
+    """
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    shrink = int(1 / scale)
+    if shrink >= 2:
+        h, w = picture.shape[:2]
+        small = cv2.resize(picture, (max(w // shrink, 1), max(h // shrink, 1)), interpolation=cv2.INTER_AREA)
+        ratio = np.array([w / small.shape[1], h / small.shape[0]])
+        picture, matrix = small, np.concatenate([matrix[:, :2] * ratio, matrix[:, 2:]], 1)
+    # OpenCV counts pixel centres from 0, we from 0.5.
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
+    return cv2.warpAffine(picture, shifted, size, flags=cv2.INTER_LINEAR, borderMode=border)
+
+
+def transform_points(points: NDArray[np.floating], matrix: Matrix) -> NDArray[np.float32]:
+    """(n, 3) points through a (2, 3) matrix; z is scaled with the mean scale of x and y."""
+    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    xy = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    return np.concatenate([xy, points[:, 2:] * scale], 1).astype(np.float32)

@@ -78,7 +78,7 @@ def detector_losses(maps: DetectorMaps, faces: Tensor, face_sizes: tuple[float, 
         faces: (b, n, 4) x, y, side, roll in pixels; side 0 where there is none.
         face_sizes: sides to report; up to 1.3 times outside them nothing is asked, further out faces are background.
     """
-    b, h, w = maps.heat.shape
+    h, w = maps.heat.shape[1:]
     y, x = torch.meshgrid(
         torch.arange(h, device=faces.device) + 0.5, torch.arange(w, device=faces.device) + 0.5, indexing="ij"
     )

@@ -29,7 +29,7 @@ class DetectorMaps(NamedTuple):
     heat: Tensor
     """(b, h/8, w/8) logit: a face's centre is in this cell."""
     box: Tensor
-    """(b, 5, h/8, w/8): centre x, y from the cell's centre in face sides, log(face side / 32 px), cos and sin of roll."""
+    """(b, 5, h/8, w/8): centre x, y from the cell's centre in face sides, log(side / 32 px), cos and sin of roll."""
 
 
 def conv_bn(c_in: int, c_out: int, *, size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -125,7 +125,7 @@ class Detector(nn.Module):
         self.merge8 = conv_bn(2 * c[2], c[2])
         self.heat = nn.Conv2d(c[2], 1, 1)
         self.box = nn.Conv2d(c[2], 5, 1)
-        nn.init.constant_(self.heat.bias, -4.0)
+        nn.init.constant_(self.heat.get_parameter("bias"), -4.0)  # faces are rare
 
     def forward(self, pictures: Tensor) -> DetectorMaps:
         """

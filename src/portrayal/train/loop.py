@@ -176,12 +176,18 @@ def config_json(config: Any) -> str:
 
 def _start(stage: Stage, config: Any, fabric: Fabric) -> TrainState:
     """Fresh networks, their averages and optimizers on the device."""
-    networks = nn.ModuleDict(stage.networks(config)).to(fabric.device, memory_format=torch.channels_last)
-    averaged = nn.ModuleDict(stage.networks(config)).to(fabric.device, memory_format=torch.channels_last)
+    networks = _to(nn.ModuleDict(stage.networks(config)), fabric.device)
+    averaged = _to(nn.ModuleDict(stage.networks(config)), fabric.device)
     averaged.load_state_dict(networks.state_dict())
     averaged.eval().requires_grad_(False)
     networks.train()
     return TrainState(networks, averaged, stage.optimizers(networks, config), fabric.backward)
+
+
+def _to(modules: nn.ModuleDict, device: torch.device) -> nn.ModuleDict:
+    modules.to(device)
+    modules.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return modules
 
 
 def _batches(
@@ -224,8 +230,8 @@ def _average(state: TrainState, decay: float) -> None:
     decay = min(decay, (1 + state.step) / (10 + state.step))
     for average, value in zip(state.averaged.parameters(), state.networks.parameters(), strict=True):
         average.lerp_(value, 1 - decay)
-    for average, value in zip(state.averaged.buffers(), state.networks.buffers(), strict=True):
-        average.copy_(value)
+    for kept, buffer in zip(state.averaged.buffers(), state.networks.buffers(), strict=True):
+        kept.copy_(buffer)
 
 
 def _check_config(path: Path, config: Any) -> None:
@@ -235,9 +241,7 @@ def _check_config(path: Path, config: Any) -> None:
         theirs = json.loads(path.read_text())
         changed = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
         if changed:
-            raise InputError(
-                f"{path} was made with another {', '.join(changed)}; resume unchanged or use another --out"
-            )
+            raise InputError(f"{path} has another {', '.join(changed)}; resume unchanged or use another --out")
     path.write_text(json.dumps(mine, indent=1))
 
 
