@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.face import topology
+from portrayal.face.measure import eye_openness, inter_ocular
 from portrayal.face.networks import DetectorMaps, FaceMeasure
 
 GAP_PAIRS = (*topology.RIGHT_EYELIDS, *topology.LEFT_EYELIDS, *topology.INNER_LIPS_PAIRS)
@@ -25,24 +26,6 @@ def point_weights() -> Tensor:
     return weights / weights.mean()
 
 
-def interocular(landmarks: Tensor) -> Tensor:
-    """Distance of the outer eye corners in 3D, (..., 478, 3) -> (...,); nearly the same in every view."""
-    return (landmarks[..., 33, :] - landmarks[..., 263, :]).norm(dim=-1)
-
-
-def eye_openness_target(landmarks: Tensor) -> Tensor:
-    """Lid distance / eye width, (b, 478, 3) -> (b, 2) right, left."""
-    eyes = []
-    for lids, (outer, inner) in (
-        (topology.RIGHT_EYELIDS, topology.RIGHT_EYE_CORNERS),
-        (topology.LEFT_EYELIDS, topology.LEFT_EYE_CORNERS),
-    ):
-        upper, lower = (list(side) for side in zip(*lids, strict=True))
-        gap = (landmarks[:, upper] - landmarks[:, lower]).norm(dim=-1).mean(1)
-        eyes.append(gap / (landmarks[:, outer] - landmarks[:, inner]).norm(dim=-1).clamp_min(1e-3))
-    return torch.stack(eyes, 1)
-
-
 def landmark_losses(measure: FaceMeasure, landmarks: Tensor, is_face: Tensor) -> dict[str, Tensor]:
     """
     Args:
@@ -54,14 +37,14 @@ def landmark_losses(measure: FaceMeasure, landmarks: Tensor, is_face: Tensor) ->
         landmarks and gaps in inter-ocular distances, openness, confidence.
     """
     some = is_face / is_face.sum().clamp_min(1)
-    unit = interocular(landmarks).clamp_min(0.05)[:, None, None]
+    unit = inter_ocular(landmarks).clamp_min(0.05)[:, None, None]
     error = (measure.landmarks - landmarks) / unit
     axes = torch.tensor([1.0, 1.0, 0.5], device=error.device)
     points = (error.abs() * axes).sum(-1) @ point_weights().to(error) / topology.LANDMARKS
 
     upper, lower = (list(side) for side in zip(*GAP_PAIRS, strict=True))
     gaps = (error[:, upper] - error[:, lower])[..., :2].abs().sum(-1).mean(1)
-    openness = (measure.eye_openness - eye_openness_target(landmarks)).abs().sum(1)
+    openness = (measure.eye_openness - eye_openness(landmarks)).abs().sum(1)
     return {
         "landmarks": (some * points).sum(),
         "gaps": (some * gaps).sum(),

@@ -78,7 +78,8 @@ class Tracker:
 
     def __init__(self, net: TrackerNet, config: Config, model: FaceModel, device: torch.device) -> None:
         self.config, self.model, self.device = config, model, device
-        self.net = _fused(net.eval()).to(device).requires_grad_(False)
+        self.net = net.eval().to(device).requires_grad_(False)
+        _fuse(self.net)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def detect(self, picture: NDArray[np.uint8], *, largest_side: int | None = None) -> Detections:
@@ -288,15 +289,17 @@ def track_clip(tracker: Tracker, frames: Iterable[Frame], *, number: int | None 
     found = torch.zeros(len(times), dtype=torch.bool)
     found[[i for i, _ in seen]] = True
     params = tracker.fit(FaceReading.cat([r for _, r in seen]), width, height)
-    indices = np.array([i for i, _ in seen])
-    nearest = np.abs(np.arange(len(times))[:, None] - indices[None]).argmin(1) if len(times) < 4096 else None
-    if nearest is None:
-        right = np.searchsorted(indices, np.arange(len(times))).clip(0, len(indices) - 1)
-        left = (right - 1).clip(0)
-        steps = np.arange(len(times))
-        nearest = np.where(np.abs(indices[left] - steps) <= np.abs(indices[right] - steps), left, right)
+    nearest = nearest_indices(np.array([i for i, _ in seen]), len(times))
     held = params[torch.from_numpy(nearest)]
     return Track(held.replace(confidence=held.confidence * found), tuple(times), width, height, found)
+
+
+def nearest_indices(seen: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """For each of `count` frames the position in `seen` (sorted frame numbers) of the nearest one."""
+    frames = np.arange(count)
+    right = np.searchsorted(seen, frames).clip(0, len(seen) - 1)
+    left = (right - 1).clip(0)
+    return np.where(np.abs(seen[left] - frames) <= np.abs(seen[right] - frames), left, right)
 
 
 def crop_to_picture(landmarks: Tensor, matrices: Tensor, size: int) -> Tensor:
@@ -357,16 +360,11 @@ def _settled(face: _Followed) -> Tensor | None:
     return face.identity if face.frames > 10 else None
 
 
-def _fused(module: torch.nn.Module) -> torch.nn.Module:
+def _fuse(module: torch.nn.Module) -> None:
     """Fold each batch norm into the convolution before it."""
     for name, child in module.named_children():
-        if (
-            isinstance(child, torch.nn.Sequential)
-            and len(child) == 2
-            and isinstance(child[0], torch.nn.Conv2d)
-            and isinstance(child[1], torch.nn.BatchNorm2d)
-        ):
-            setattr(module, name, fuse_conv_bn_eval(child[0], child[1]))
+        parts = list(child.children()) if isinstance(child, torch.nn.Sequential) else []
+        if len(parts) == 2 and isinstance(parts[0], torch.nn.Conv2d) and isinstance(parts[1], torch.nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(parts[0], parts[1]))
         else:
-            _fused(child)
-    return module
+            _fuse(child)

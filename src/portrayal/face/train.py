@@ -26,7 +26,11 @@ def networks(config: Config) -> dict[str, nn.Module]:
 def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
     return {
         "both": torch.optim.AdamW(
-            modules.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99), fused=True
+            modules.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            betas=(0.9, 0.99),
+            fused=True,
         )
     }
 

@@ -13,7 +13,7 @@ class RetargetOptions:
     """How the driving motion is moved onto the source."""
 
     motion: Literal["relative", "absolute"] = "relative"
-    """relative adds what the driving face does since its reference frame; absolute copies pose and expression as they are."""
+    """relative adds what the driving face does since its reference frame; absolute copies its pose and expression."""
     region: Literal["all", "pose", "expression", "eyes", "lips"] = "all"
     """Which part of the motion is used; the rest stays as in the source."""
     strength: float = 1.0
@@ -21,7 +21,7 @@ class RetargetOptions:
     smooth: float = 1.0
     """Smoothing over time against trembling: 0 is off, 1 the usual amount."""
     reference: int | None = None
-    """Driving frame that counts as the source's pose and expression for relative motion; without it, the best is found."""
+    """Driving frame that stands for the source's pose and expression in relative motion; None finds the best one."""
 
     def __post_init__(self) -> None:
         if self.strength < 0:

@@ -36,6 +36,6 @@ def config_from_dict(config_class: type[C], values: dict[str, Any]) -> C:
     changed = {}
     for name, value in values.items():
         if dataclasses.is_dataclass(hints[name]):
-            value = config_from_dict(hints[name], value)  # type: ignore[arg-type]
+            value = config_from_dict(hints[name], value)
         changed[name] = tuple(value) if isinstance(value, list) else value
     return config_class(**changed)
