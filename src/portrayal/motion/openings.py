@@ -1,0 +1,143 @@
+"""Eyelids and lips: how far they are open, and opening or closing them without one passing through the other.
+
+The contours are treated as pairs of an upper and a lower landmark. A pair's gap is the vector from the upper to the
+lower one in the head frame; gap y > 0 is open, 0 is touching. Moving a pair carries the skin around it along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from portrayal.face.measure import eye_openness
+from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
+from portrayal.motion.regions import IRISES, eye_mask, eye_width, lips_mask, mean_face, smoothstep
+
+EYE_PAIRS = 14
+"""7 of the right eye, then 7 of the left."""
+LIP_PAIRS = 9
+CLOSED_EYE = 0.08
+"""`eye_openness` up to which a tracked eye counts as shut (blinks in the development clips: 0.03 to 0.1)."""
+CLOSED_LIPS = 0.012
+"""Gap / mouth width up to which tracked lips count as closed."""
+LID_SPREAD = 0.05
+LIP_SPREAD = 0.11
+"""How far (head units) the skin around follows a lid or a lip."""
+
+
+def contour_pairs(contour: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    """(upper, lower) landmarks of a closed contour that runs corner, lower side, corner, upper side back."""
+    half = len(contour) // 2
+    return list(contour[:half:-1]), list(contour[1:half])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All upper/lower pairs: 7 of the right eye, 7 of the left, 9 of the inner lips."""
+
+    upper: Tensor
+    """(23,) landmarks."""
+    lower: Tensor
+    """(23,)"""
+    upper_share: Tensor
+    """(23, 1) how much of a change of the gap the upper one makes."""
+    spread: Tensor
+    """(478, 46) how much a landmark follows each upper, then each lower one."""
+
+
+def _spread(moving: list[int], still: list[int], side: Tensor, reach: float) -> Tensor:
+    """(478, n) weights with which landmarks follow `moving`, which a smooth fall-off carries outwards."""
+    mean = mean_face()
+    distance = torch.cdist(mean[:, :2], mean[moving + still, :2])
+    near = (-(distance / (0.35 * reach)).square()).exp().clamp_min(1e-12)
+    weights = near / near.sum(-1, keepdim=True) * (-(distance.amin(-1, keepdim=True) / reach).square()).exp()
+    weights = weights[:, : len(moving)] * side[:, None]
+    weights[moving + still] = 0
+    weights[moving] = torch.eye(len(moving))
+    return weights
+
+
+@lru_cache(maxsize=1)
+def pairs() -> Pairs:
+    """The table above, laid out on the mean face."""
+    mean = mean_face()
+    uppers, lowers, shares, spread_upper, spread_lower = [], [], [], [], []
+    irises = [i for iris in IRISES for i in iris]
+    for contour, reach, share, mask in (
+        (RIGHT_EYE, LID_SPREAD, 0.8, eye_mask()),
+        (LEFT_EYE, LID_SPREAD, 0.8, eye_mask()),
+        (LIPS_INNER, LIP_SPREAD, 0.3, lips_mask()),
+    ):
+        upper, lower = contour_pairs(contour)
+        corners = [contour[0], contour[len(contour) // 2]]
+        line = _line_between(mean, upper, lower, corners)
+        mask = mask.clone()
+        mask[irises] = 0
+        spread_upper.append(_spread(upper, corners, mask * (mean[:, 1] < line), reach))
+        spread_lower.append(_spread(lower, corners, mask * (mean[:, 1] > line), reach))
+        uppers += upper
+        lowers += lower
+        shares += [share] * len(upper)
+    spread = torch.cat(spread_upper + spread_lower, 1)
+    controls = uppers + lowers
+    spread[controls] = torch.eye(len(controls))
+    return Pairs(torch.tensor(uppers), torch.tensor(lowers), torch.tensor(shares)[:, None], spread)
+
+
+def _line_between(mean: Tensor, upper: list[int], lower: list[int], corners: list[int]) -> Tensor:
+    """(478,) y of the line midway between the two sides, at each landmark's x."""
+    middle = torch.cat([mean[corners], (mean[upper] + mean[lower]) / 2])
+    middle = middle[middle[:, 0].argsort()]
+    index = torch.searchsorted(middle[:, 0].contiguous(), mean[:, 0].contiguous()).clamp(1, len(middle) - 1)
+    a, b = middle[index - 1], middle[index]
+    along = ((mean[:, 0] - a[:, 0]) / (b[:, 0] - a[:, 0])).clamp(0, 1)
+    return a[:, 1] + along * (b[:, 1] - a[:, 1])
+
+
+def gaps(shape: Tensor) -> Tensor:
+    """(t, 478, 3) head frame to (t, 23, 3): from the upper to the lower one of each pair."""
+    table = pairs()
+    return shape[:, table.lower] - shape[:, table.upper]
+
+
+def set_gaps(shape: Tensor, target: Tensor) -> Tensor:
+    """Move lids and lips, and the skin around them, until `gaps(result) == target`.
+
+    Args:
+        shape: (t, 478, 3) head frame. target: (t, 23, 3).
+
+    Returns:
+        (t, 478, 3); equal to `shape` where a gap is as wanted already.
+    """
+    table = pairs()
+    change = target - gaps(shape)
+    moves = torch.cat([-table.upper_share * change, (1 - table.upper_share) * change], 1)
+    return shape + table.spread @ moves
+
+
+@lru_cache(maxsize=1)
+def mean_lid_profile() -> Tensor:
+    """(14, 3) gaps of the mean face's eyes per (openness x eye width)."""
+    mean = mean_face()[None]
+    size = (eye_openness(mean) * eye_width(mean))[0]
+    return gaps(mean)[0, :EYE_PAIRS] / size.repeat_interleave(7)[:, None]
+
+
+def lid_gaps(shape: Tensor, openness: Tensor) -> Tensor:
+    """Gaps that give eyes a wanted openness; all lid pairs keep their proportions.
+
+    Args:
+        shape: (1 or t, 478, 3) head frame: the face whose lids they are.
+        openness: (t, 2) wanted, as `eye_openness` measures it; 0 makes the lids meet exactly.
+
+    Returns:
+        (t, 14, 3); the gaps of `shape` itself where `openness` is what it has.
+    """
+    now, width, own = eye_openness(shape), eye_width(shape), gaps(shape)[:, :EYE_PAIRS]
+    size = (now * width).clamp_min(1e-3).repeat_interleave(7, 1)[..., None]
+    known = smoothstep(now, 0.05, 0.15).repeat_interleave(7, 1)[..., None]  # shut lids do not show their open shape
+    profile = known * own / size + (1 - known) * mean_lid_profile()
+    return own + ((openness - now) * width).repeat_interleave(7, 1)[..., None] * profile
