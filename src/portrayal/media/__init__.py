@@ -11,11 +11,12 @@ from portrayal.media.crop import (
 )
 from portrayal.media.image import is_picture, read_image, to_tensor, to_uint8, write_image
 from portrayal.media.paste import Paster, feathered_mask
-from portrayal.media.video import VideoInfo, VideoWriter, output_kind, probe, read_frames
+from portrayal.media.video import SegmentedWriter, VideoInfo, VideoWriter, output_kind, probe, read_frames
 
 __all__ = [
     "Crop",
     "Paster",
+    "SegmentedWriter",
     "VideoInfo",
     "VideoWriter",
     "apply_crop",

@@ -20,7 +20,8 @@ from portrayal.errors import InputError, PortrayalError
 from portrayal.media.atomic import make_parent, remove, temporary_beside, writing_error
 from portrayal.media.decode import probe
 from portrayal.media.image import UInt8
-from portrayal.media.sinks import GifSink, MovieSink, PngSink, Sink, png_folder
+from portrayal.media.movie import MovieSink
+from portrayal.media.sinks import GifSink, PngSink, Sink, png_folder
 
 _BEHIND = 4
 """Frames waiting for the encoder."""
@@ -61,7 +62,8 @@ class VideoWriter:
         width, height: of every frame, pixels.
         sound_from: a media file whose sound is taken over; may have none.
         time_base: seconds per tick; None takes that of the video in `sound_from`, else 1/90000.
-        quality: constant quality of H.264 and VP9 on x264's scale; smaller is better, 18 shows no difference.
+        quality: constant quality of H.264 and VP9 on x264's scale; smaller is better, 18 shows no difference. None
+            keeps every pixel as it is (MP4 and MOV only; few players show that).
 
     Raises:
         InputError: an extension or a place that cannot be written, an unreadable `sound_from`.
@@ -76,16 +78,16 @@ class VideoWriter:
         height: int,
         sound_from: str | Path | None = None,
         time_base: Fraction | None = None,
-        quality: int = 18,
+        quality: int | None = 18,
     ) -> None:
         self.path = Path(path)
         self.notes: list[str] = []
         """What the user should know about the sound, as sentences."""
         kind = output_kind(path)
-        if time_base is None:
-            time_base = _video_time_base(Path(sound_from)) if sound_from else Fraction(1, 90_000)
+        sound = Path(sound_from) if sound_from else None
+        like_base, rate = video_clock(sound)
         self._shape = (height, width, 3)
-        self._base = _fine(time_base)
+        self._base = _fine(time_base or like_base)
         self._pending: tuple[UInt8, int, int | None] | None = None
         self._step = round(Fraction(1, 25) / self._base)
         self._target = png_folder(self.path) if kind == "png" else self.path
@@ -101,9 +103,15 @@ class VideoWriter:
             elif kind == "gif":
                 self._sink = GifSink(self._temporary, (width, height), self._base)
             else:
-                sound = Path(sound_from) if sound_from else None
-                size = width, height
-                self._sink = MovieSink(self._temporary, kind, size, self._base, quality=quality, sound_from=sound)
+                self._sink = MovieSink(
+                    self._temporary,
+                    kind,
+                    (width, height),
+                    self._base,
+                    rate=rate,
+                    quality=quality,
+                    sound_from=sound,
+                )
         except OSError as error:
             remove(self._temporary)
             raise error if isinstance(error, PortrayalError) else writing_error(error, self.path) from error
@@ -203,12 +211,13 @@ class VideoWriter:
             self._error = error
 
 
-def _video_time_base(path: Path) -> Fraction:
-    """That of the video in `path`; a pure sound file has none."""
+def video_clock(path: Path | None) -> tuple[Fraction, Fraction]:
+    """Time base and rate of the video in `path`; of a pure sound file, or none, common ones."""
     try:
-        return probe(path).time_base
+        info = probe(path) if path else None
     except InputError:
-        return Fraction(1, 90_000)
+        info = None
+    return (info.time_base, info.rate) if info else (Fraction(1, 90_000), Fraction(25))
 
 
 def _fine(base: Fraction) -> Fraction:
