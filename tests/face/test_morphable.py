@@ -112,6 +112,8 @@ def test_frames_without_confidence_do_not_shape_the_identity(model, make_params)
     expected = fit_params(model, person.landmarks, **SIZE)
     torch.testing.assert_close(fitted.identity[:4], expected.identity, atol=1e-3, rtol=1e-3)
     assert fit_params(model, both, **SIZE, confidence=torch.zeros(8)).identity.isfinite().all()
+    nothing = fit_params(model, torch.zeros_like(both), **SIZE, confidence=torch.zeros(8))
+    assert params_to_landmarks(model, nothing).isfinite().all()
 
 
 def test_a_known_identity_is_kept(model, make_params):

@@ -85,7 +85,7 @@ def split_camera(camera: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def camera_from_pose(
-    rotation: Tensor, translation: Tensor, scale: Tensor, *, width: int, height: int, radius: float | None = None
+    rotation: Tensor, translation: Tensor, scale: Tensor, *, width: float, height: float, radius: float | None = None
 ) -> Tensor:
     """The perspective camera that sees the canonical head as the picture shows it.
 
@@ -117,7 +117,21 @@ def camera_from_pose(
     return camera_label(_cam2world(to_world, origin), intrinsics)
 
 
-def world_to_picture(points: Tensor, camera: Tensor, *, width: int, height: int) -> Tensor:
+def picture_size(camera: Tensor, scale: Tensor) -> tuple[float, float] | None:
+    """Width and height in pixels for which `camera_from_pose` made these cameras; None for empty ones (zeros).
+
+    Args:
+        camera: (t, 25), made without `radius`. scale: (t,) as given to `camera_from_pose`.
+    """
+    cam2world, intrinsics = split_camera(camera)
+    face = -FACE_DEPTH * head_to_world(camera.new_tensor([[0, 0, 1]]))
+    depth = ((face - cam2world[:, :3, 3]) * cam2world[:, :3, 2]).sum(-1)
+    side = float((depth * scale).median()) / (FOCAL * WORLD_UNITS_PER_HEAD_UNIT)
+    fx, fy = float(intrinsics[0, 0, 0]), float(intrinsics[0, 1, 1])
+    return (FOCAL * side / fx, FOCAL * side / fy) if fx > 0 < fy else None
+
+
+def world_to_picture(points: Tensor, camera: Tensor, *, width: float, height: float) -> Tensor:
     """Project world points.
 
     Args:

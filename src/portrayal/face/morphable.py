@@ -190,13 +190,13 @@ def fit_params(
     rigid, weights = model.rigid_points, model.rigid_weights[model.rigid_points]
     shape = model.mean.expand(t, -1, -1)
     for _ in range(rounds):
-        scale, rotation, translation = fit_similarity(shape[:, rigid], landmarks[:, rigid], weights)
+        scale, rotation, translation = _align(shape[:, rigid], landmarks[:, rigid], weights)
         offsets = (picture_to_head(landmarks, scale, rotation, translation) - model.mean).flatten(1)
         a = _solve_identity(model, offsets, confidence, shared_identity) if identity is None else identity.to(offsets)
         a = a.expand(t, -1)
         b = model.solver.solve_expression(offsets - a @ model.identity_basis.flatten(1))
         shape = model.shape(a, b)
-    scale, rotation, translation = fit_similarity(shape[:, rigid], landmarks[:, rigid], weights)
+    scale, rotation, translation = _align(shape[:, rigid], landmarks[:, rigid], weights)
     return FaceParams(
         landmarks=landmarks,
         identity=a,
@@ -215,6 +215,12 @@ def params_to_landmarks(model: FaceModel, params: FaceParams) -> Tensor:
     """The inverse of `fit_params`: (t, 478, 3) pixels, irises from the gaze. Reads neither `landmarks` nor `camera`."""
     shape = model.shape(params.identity, params.expression, params.gaze)
     return head_to_picture(shape, params.scale, params.rotation, params.translation)
+
+
+def _align(shape: Tensor, landmarks: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`fit_similarity` that stays finite for frames without a face, where all points may coincide."""
+    scale, rotation, translation = fit_similarity(shape, landmarks, weights)
+    return scale.clamp_min(1e-3), rotation, translation
 
 
 def _solve_identity(model: FaceModel, offsets: Tensor, confidence: Tensor, shared: bool) -> Tensor:
