@@ -1,0 +1,167 @@
+"""Faces followed through files: picture or video in, one `Track` per face out; track files.
+
+A track file (`*.track.safetensors`) holds every field of `FaceParams` under its name, `found` (t,) and `times` (t, 2)
+numerators and denominators of seconds; its metadata holds the format version and the size of the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from portrayal.errors import InputError, MissingFileError
+from portrayal.face.tracker import Tracker
+from portrayal.media.video import probe, read_frames
+from portrayal.types import FaceParams, Track
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with (stage, done, total); total is None where it is not known."""
+
+FORMAT = "portrayal-track-1"
+_COMPACT_EVERY = 256
+"""Frames after which single-frame tensors are joined: few large tensors take less memory than many small ones."""
+
+
+def silent(stage: str, done: int, total: int | None) -> None:
+    """A `Progress` that shows nothing."""
+
+
+def track_video(path: Path | str, *, tracker: Tracker, progress: Progress = silent) -> list[Track]:
+    """Follow every face of a video, the one that is largest and longest to be seen first.
+
+    Memory: about 7 KB per frame and face.
+
+    Raises:
+        InputError: where the file is not a video that can be read or holds no frame.
+    """
+    total = probe(path).frames
+    stream = tracker.stream()
+    seen: dict[int, list[FaceParams]] = {}
+    at: dict[int, list[int]] = {}
+    times: list[Fraction] = []
+    height = width = 0
+    for frame in read_frames(path):
+        height, width = frame.image.shape[:2]
+        for face in stream.step(frame.image):
+            parts = seen.setdefault(face.number, [])
+            parts.append(face.params)
+            at.setdefault(face.number, []).append(len(times))
+            if len(parts) >= _COMPACT_EVERY and len(parts[-_COMPACT_EVERY]) == 1:
+                parts[-_COMPACT_EVERY:] = [FaceParams.cat(parts[-_COMPACT_EVERY:])]
+        times.append(frame.time)
+        progress("tracking", len(times), max(total or 0, len(times)) or None)
+    if not times:
+        raise InputError(f"{path} holds no pictures; is it a video?")
+    tracks = [_spread(FaceParams.cat(parts), at[number], tuple(times), width, height) for number, parts in seen.items()]
+    return sorted(tracks, key=prominence, reverse=True)
+
+
+def _spread(params: FaceParams, at: Sequence[int], times: tuple[Fraction, ...], width: int, height: int) -> Track:
+    """The face seen in frames `at`, over all frames: elsewhere the nearest seen frame stands in."""
+    seen = torch.tensor(at)
+    found = torch.zeros(len(times), dtype=torch.bool)
+    found[seen] = True
+    return Track(params[nearest(seen, len(times))], times, width, height, found)
+
+
+def nearest(seen: Tensor, count: int) -> Tensor:
+    """For each of `count` frames, the position in `seen` of the nearest frame; the earlier one of two.
+
+    Args:
+        seen: (n,) int64, rising, not empty.
+
+    Returns:
+        (count,) int64 indices into `seen`.
+    """
+    frames = torch.arange(count)
+    after = torch.searchsorted(seen, frames).clamp(max=len(seen) - 1)
+    before = (after - 1).clamp(min=0)
+    return torch.where((frames - seen[before]).abs() <= (seen[after] - frames).abs(), before, after)
+
+
+def prominence(track: Track) -> float:
+    """How much of the clip a face fills: its area in squared face units, summed over the frames it was seen in."""
+    return float((track.params.scale.double().square() * track.found).sum())
+
+
+def join_tracks(tracks: Sequence[Track]) -> Track:
+    """The most prominent face; where it is lost and comes back under another number, the pieces in one track.
+
+    Args:
+        tracks: of one video, the most prominent first; a piece is taken only if it shares no frame with what is there.
+    """
+    whole = tracks[0]
+    for piece in tracks[1:]:
+        if not bool((piece.found & whole.found).any()):
+            both = torch.cat([whole.found.nonzero()[:, 0], piece.found.nonzero()[:, 0]])
+            params = FaceParams.cat([whole.params[whole.found], piece.params[piece.found]])
+            order = both.argsort()
+            whole = _spread(params[order], both[order].tolist(), whole.times, whole.width, whole.height)
+    return whole
+
+
+def save_track(path: Path | str, track: Track, *, note: str = "") -> None:
+    """Write a track file; `note` is free text in its metadata."""
+    tensors = {f.name: getattr(track.params, f.name).contiguous() for f in fields(FaceParams)}
+    tensors["found"] = track.found
+    tensors["times"] = torch.tensor([(t.numerator, t.denominator) for t in track.times], dtype=torch.int64)
+    metadata = {"format": FORMAT, "width": str(track.width), "height": str(track.height), "note": note}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    save_file(tensors, beside, metadata)
+    beside.replace(path)
+
+
+def load_track(path: Path | str) -> tuple[Track, str]:
+    """Read a track file; returns the track and its note.
+
+    Raises:
+        MissingFileError: without the file. InputError: where it is no track file of this version.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f"{path} does not exist; write it with: portrayal track VIDEO")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a track file ({error}); write it with: portrayal track VIDEO") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} has the format {metadata.get('format')!r}, this version reads {FORMAT}; track again.")
+    try:
+        params = FaceParams(**{f.name: tensors[f.name] for f in fields(FaceParams)})
+        times = tuple(Fraction(int(n), int(d)) for n, d in tensors["times"])
+        track = Track(params, times, int(metadata["width"]), int(metadata["height"]), tensors["found"])
+    except (KeyError, ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{path} is damaged ({error}); write it again with: portrayal track VIDEO") from error
+    return track, metadata.get("note", "")
+
+
+def draw_landmarks(image: np.ndarray, faces: Sequence[FaceParams]) -> np.ndarray:
+    """A copy of a picture with the landmarks of faces drawn on it.
+
+    Args:
+        image: (h, w, 3) uint8 RGB. faces: each t = 1, in pixels of the picture.
+    """
+    import cv2
+
+    drawn = image.copy()
+    radius = max(1, round(max(image.shape) / 700))
+    for face in faces:
+        for x, y in face.landmarks[0, :, :2].round().int().tolist():
+            cv2.circle(drawn, (x, y), radius, (40, 230, 90), -1, cv2.LINE_AA)
+    return drawn
+
+
+def cut(track: Track, index: slice) -> Track:
+    """A stretch of a track."""
+    return replace(track, params=track.params[index], times=track.times[index], found=track.found[index])
