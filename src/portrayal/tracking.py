@@ -7,7 +7,7 @@ numerators and denominators of seconds; its metadata holds the format version an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from portrayal.errors import InputError, MissingFileError
-from portrayal.face.tracker import Tracker
+from portrayal.face.tracker import FaceReading, Tracker, track_frames
+from portrayal.media.image import read_image
 from portrayal.media.video import probe, read_frames
 from portrayal.types import FaceParams, Track
 
@@ -26,50 +27,77 @@ Progress = Callable[[str, int, int | None], None]
 """Called with (stage, done, total); total is None where it is not known."""
 
 FORMAT = "portrayal-track-1"
-_COMPACT_EVERY = 256
-"""Frames after which single-frame tensors are joined: few large tensors take less memory than many small ones."""
+_CHUNK = 256
+"""Frames that are joined into one tensor and fitted at a time."""
 
 
 def silent(stage: str, done: int, total: int | None) -> None:
     """A `Progress` that shows nothing."""
 
 
-def track_video(path: Path | str, *, tracker: Tracker, progress: Progress = silent) -> list[Track]:
-    """Follow every face of a video, the one that is largest and longest to be seen first.
+def track_video(
+    path: Path | str, *, tracker: Tracker, max_side: int | None = None, progress: Progress = silent
+) -> list[Track]:
+    """Follow every face of a video, the one that is largest and longest to be seen first; none where none is seen.
 
-    Memory: about 7 KB per frame and face.
+    Memory: about 7 KB per frame and face. With `max_side`, frames are reduced to it and the tracks are in their pixels.
 
     Raises:
         InputError: where the file is not a video that can be read or holds no frame.
     """
     total = probe(path).frames
-    stream = tracker.stream()
-    seen: dict[int, list[FaceParams]] = {}
+    seen: dict[int, list[FaceReading]] = {}
     at: dict[int, list[int]] = {}
     times: list[Fraction] = []
     height = width = 0
-    for frame in read_frames(path):
+    for frame, faces in track_frames(tracker, read_frames(path, max_side=max_side)):
         height, width = frame.image.shape[:2]
-        for face in stream.step(frame.image):
-            parts = seen.setdefault(face.number, [])
-            parts.append(face.params)
+        for face in faces:
             at.setdefault(face.number, []).append(len(times))
-            if len(parts) >= _COMPACT_EVERY and len(parts[-_COMPACT_EVERY]) == 1:
-                parts[-_COMPACT_EVERY:] = [FaceParams.cat(parts[-_COMPACT_EVERY:])]
+            _append(seen.setdefault(face.number, []), face.reading)
         times.append(frame.time)
         progress("tracking", len(times), max(total or 0, len(times)) or None)
-    if not times:
-        raise InputError(f"{path} holds no pictures; is it a video?")
-    tracks = [_spread(FaceParams.cat(parts), at[number], tuple(times), width, height) for number, parts in seen.items()]
+    tracks = []
+    for number, parts in seen.items():
+        params = _fit(tracker, FaceReading.cat(parts), width, height)
+        tracks.append(_spread(params, at[number], tuple(times), width, height))
     return sorted(tracks, key=prominence, reverse=True)
 
 
+def track_picture(path: Path | str, *, tracker: Tracker) -> list[Track]:
+    """Every face of a picture, the largest first; none where none is seen.
+
+    Raises:
+        InputError: where it is not a picture that can be read.
+    """
+    picture = read_image(path)
+    height, width = picture.shape[:2]
+    found = torch.ones(1, dtype=torch.bool)
+    return [Track(p, (Fraction(0),), width, height, found) for p in tracker.track_picture(picture)]
+
+
+def _append(parts: list[FaceReading], reading: FaceReading) -> None:
+    """Add a frame; now and then many single ones become one, which takes less memory."""
+    parts.append(reading)
+    if len(parts) >= _CHUNK and len(parts[-_CHUNK]) == 1:
+        parts[-_CHUNK:] = [FaceReading.cat(parts[-_CHUNK:])]
+
+
+def _fit(tracker: Tracker, readings: FaceReading, width: int, height: int) -> FaceParams:
+    """`FaceParams` of one face: the identity from frames all over the clip, the rest chunk by chunk."""
+    step = -(-len(readings) // _CHUNK)
+    identity = tracker.fit(readings[list(range(0, len(readings), step))], width, height).identity[:1]
+    chunks = [list(range(i, min(i + _CHUNK, len(readings)))) for i in range(0, len(readings), _CHUNK)]
+    return FaceParams.cat([tracker.fit(readings[c], width, height, identity=identity) for c in chunks])
+
+
 def _spread(params: FaceParams, at: Sequence[int], times: tuple[Fraction, ...], width: int, height: int) -> Track:
-    """The face seen in frames `at`, over all frames: elsewhere the nearest seen frame stands in."""
+    """The face seen in frames `at`, over all frames: elsewhere the nearest seen frame, with confidence 0."""
     seen = torch.tensor(at)
     found = torch.zeros(len(times), dtype=torch.bool)
     found[seen] = True
-    return Track(params[nearest(seen, len(times))], times, width, height, found)
+    params = params[nearest(seen, len(times))]
+    return Track(params.replace(confidence=params.confidence * found), times, width, height, found)
 
 
 def nearest(seen: Tensor, count: int) -> Tensor:
@@ -160,8 +188,3 @@ def draw_landmarks(image: np.ndarray, faces: Sequence[FaceParams]) -> np.ndarray
         for x, y in face.landmarks[0, :, :2].round().int().tolist():
             cv2.circle(drawn, (x, y), radius, (40, 230, 90), -1, cv2.LINE_AA)
     return drawn
-
-
-def cut(track: Track, index: slice) -> Track:
-    """A stretch of a track."""
-    return replace(track, params=track.params[index], times=track.times[index], found=track.found[index])

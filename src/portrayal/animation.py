@@ -1,0 +1,286 @@
+"""The main job from end to end: everything that the command line does, as functions.
+
+    import portrayal
+    done = portrayal.animate("me.jpg", "talk.mp4", "out.mp4")
+    print(done.summary())
+
+The driving video is read twice: first every frame is tracked, which leaves a few kilobytes per frame; then, with the
+motion of the whole clip known, it is smoothed, moved onto the source and rendered picture by picture into the file.
+Decoding and encoding run in threads of their own; nothing grows with the length but those kilobytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from portrayal.driving import Performance, open_driving
+from portrayal.errors import InputError
+from portrayal.face.tracker import load_tracker, pick_device
+from portrayal.media.image import UInt8, is_picture, read_image, write_image
+from portrayal.media.video import VideoWriter, output_kind, read_frames
+from portrayal.motion.template import SUFFIX as TEMPLATE_SUFFIX
+from portrayal.motion.template import save_template
+from portrayal.options import AnimateOptions, RunOptions, TemplateOptions, TrackOptions
+from portrayal.rendering import Plan, panels, plan_animation, render_crops, render_pictures, side_by_side
+from portrayal.source import Sitter, open_source
+from portrayal.systems import load
+from portrayal.tracking import Progress, draw_landmarks, save_track, silent, track_picture, track_video
+from portrayal.types import FaceClip, Track
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""Extensions of a result that is one picture."""
+TRACK_SUFFIX = ".track.safetensors"
+
+
+@dataclass(frozen=True)
+class Animation:
+    """What came out of `animate`."""
+
+    output: Path
+    compared: Path | None
+    """The side-by-side file."""
+    frames: int
+    missing: int
+    """Driving frames without a face."""
+    reference: int
+    """Driving frame that stood for the source's own pose and expression."""
+    jitter: tuple[float, float]
+    """Of the driving landmarks before and after smoothing (`portrayal.face.smooth.jitter_score`)."""
+    seconds: float
+    """For everything, reading to written file."""
+    notes: tuple[str, ...]
+
+    def summary(self) -> str:
+        """What the command line prints."""
+        before, after = self.jitter
+        rate = self.frames / self.seconds
+        lines = [*self.notes]
+        if self.missing:
+            lines.append(f"{self.missing} driving frames show no face.")
+        lines.append(f"Reference frame {self.reference}; jitter {before:.4f} before smoothing, {after:.4f} after.")
+        lines.append(f"{self.frames} frames in {self.seconds:.1f} s ({rate:.1f} per second): {self.output}")
+        if self.compared:
+            lines.append(f"Side by side: {self.compared}")
+        return "\n".join(lines)
+
+
+def animate(
+    source: Path | str | None = None,
+    driving: Path | str | None = None,
+    output: Path | str | None = None,
+    options: AnimateOptions | None = None,
+    *,
+    progress: Progress = silent,
+) -> Animation:
+    """Animate a portrait with somebody's motion and write the result.
+
+    Args:
+        source: picture or video; None is a built-in portrait.
+        driving: video, picture, motion template or "builtin:NAME"; None is builtin:talk.
+        output: .mp4, .mov, .webm, .gif or a folder of pictures; None is animations/<source>--<driving>.mp4.
+        options: None takes the defaults.
+        progress: called with (stage, done, total).
+
+    Raises:
+        InputError: where something given cannot be used. PortrayalError: where writing fails.
+    """
+    started = time.monotonic()
+    options = options or AnimateOptions()
+    target = None if output is None else _checked(Path(output), source, driving)
+    system, model = load(options.system, device=str(pick_device(options.device)))
+    tracker = load_tracker(options.device)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(options.seed)
+        sitter = open_source(
+            source, tracker=tracker, face=options.face, size=options.size, crop=options.crop, progress=progress
+        )
+        if options.crop and len(sitter.faces) > 1:
+            raise InputError("--crop shows one face, --face all moves several; leave one of them out.")
+        performance = open_driving(driving, tracker=tracker, progress=progress)
+        plan = plan_animation(system, model, sitter, performance, options)
+        target = target or _default_output(sitter, performance)
+        if options.crop:
+            pictures = render_crops(system, model, sitter, plan, size=options.size)
+        else:
+            pictures = render_pictures(system, model, sitter, plan)
+        compared = target.with_name(f"{target.stem}--compare{target.suffix}") if options.compare else None
+        notes = _write(pictures, plan, sitter, performance, target, compared, progress)
+    return Animation(
+        output=target,
+        compared=compared,
+        frames=len(plan.frames),
+        missing=int((~performance.found).sum()),
+        reference=plan.reference,
+        jitter=plan.jitter,
+        seconds=time.monotonic() - started,
+        notes=(*sitter.notes, *performance.notes, *plan.notes, *notes),
+    )
+
+
+def _checked(output: Path, *inputs: Path | str | None) -> Path:
+    """The output, if something can be written there without destroying an input."""
+    if output.suffix.lower() not in PICTURES:
+        output_kind(output)
+    for given in inputs:
+        if given is not None and Path(given).exists() and output.exists() and output.samefile(given):
+            raise InputError(f"{output}: the result would replace its own input; choose another output with -o.")
+    return output
+
+
+def _default_output(sitter: Sitter, performance: Performance) -> Path:
+    single = len(performance) == 1 and sitter.picture is not None
+    return Path("animations") / f"{sitter.name}--{performance.name}{'.png' if single else '.mp4'}"
+
+
+def _write(
+    pictures: Iterator[UInt8],
+    plan: Plan,
+    sitter: Sitter,
+    performance: Performance,
+    output: Path,
+    compared: Path | None,
+    progress: Progress,
+) -> list[str]:
+    """Write the result and the side-by-side file; returns what the user should know about the sound."""
+    times = plan.drivings[0].times
+    beside = panels(sitter, performance, plan) if compared else None
+    with ExitStack() as stack:
+        main: VideoWriter | None = None
+        second: VideoWriter | None = None
+        for done, (picture, at) in enumerate(zip(pictures, times, strict=True), 1):
+            if len(times) == 1 and output.suffix.lower() in PICTURES:
+                write_image(output, picture)
+                return []
+            main = main or stack.enter_context(_writer(output, picture, performance))
+            main.write(picture, at)
+            if compared is not None and beside is not None:
+                row = side_by_side([*next(beside), picture])
+                second = second or stack.enter_context(_writer(compared, row, performance))
+                second.write(row, at)
+            progress("animating", done, len(times))
+    return main.notes if main else []
+
+
+def _writer(path: Path, picture: UInt8, performance: Performance) -> VideoWriter:
+    """A writer for pictures like this one, with the sound of the driving video."""
+    height, width = picture.shape[:2]
+    return VideoWriter(path, width=width, height=height, sound_from=performance.sound)
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """What came out of `track`."""
+
+    files: tuple[Path, ...]
+    overlay: Path | None
+    tracks: tuple[Track, ...]
+    """One per face, the most prominent first."""
+
+    def summary(self) -> str:
+        """What the command line prints."""
+        lines = []
+        for file, track in zip(self.files, self.tracks, strict=True):
+            lines.append(f"Face in {int(track.found.sum())} of {len(track)} frames: {file}")
+        return "\n".join([*lines, *([f"Overlay: {self.overlay}"] if self.overlay else [])])
+
+
+def track(
+    path: Path | str,
+    output: Path | str | None = None,
+    options: TrackOptions | None = None,
+    *,
+    progress: Progress = silent,
+) -> Tracking:
+    """Follow the faces of a picture or a video into a track file each, and draw them over it.
+
+    Args:
+        path: picture or video.
+        output: track file of the most prominent face, further ones get a number; None is
+            tracks/<name>.track.safetensors.
+        options: None takes the defaults.
+
+    Raises:
+        InputError: where it cannot be read or shows no face.
+    """
+    options, path = options or TrackOptions(), Path(path)
+    output = Path(output or Path("tracks") / f"{path.stem}{TRACK_SUFFIX}")
+    if not output.name.endswith(TRACK_SUFFIX):
+        raise InputError(f"{output}: a track file must be named *{TRACK_SUFFIX}.")
+    tracker = load_tracker(options.device)
+    if is_picture(path):
+        tracks = track_picture(path, tracker=tracker)
+    else:
+        tracks = track_video(path, tracker=tracker, progress=progress)
+    if not tracks:
+        raise InputError(f"{path}: no face was found in it; give a picture or video that shows a face.")
+    stem = output.name.removesuffix(TRACK_SUFFIX)
+    files = [output, *(output.with_name(f"{stem}-{i}{TRACK_SUFFIX}") for i in range(2, len(tracks) + 1))]
+    for file, one in zip(files, tracks, strict=True):
+        save_track(file, one)
+    overlay = _draw(path, tracks, output.with_name(f"{stem}--track"), progress) if options.overlay else None
+    return Tracking(tuple(files), overlay, tuple(tracks))
+
+
+def _draw(path: Path, tracks: list[Track], stem: Path, progress: Progress) -> Path:
+    """Write the pictures with the landmarks of all tracks, beside the track file."""
+    if is_picture(path):
+        overlay = stem.with_name(f"{stem.name}.png")
+        write_image(overlay, draw_landmarks(read_image(path), [t.params for t in tracks]))
+        return overlay
+    overlay = stem.with_name(f"{stem.name}.mp4")
+    with VideoWriter(overlay, width=tracks[0].width, height=tracks[0].height, sound_from=path) as writer:
+        for i, frame in enumerate(read_frames(path)):
+            writer.write(draw_landmarks(frame.image, [t.params[i] for t in tracks if t.found[i]]), frame.time)
+            progress("drawing", i + 1, len(tracks[0]))
+    return overlay
+
+
+@dataclass(frozen=True)
+class Template:
+    """What came out of `template`."""
+
+    output: Path
+    frames: int
+    notes: tuple[str, ...]
+
+    def summary(self) -> str:
+        """What the command line prints."""
+        return "\n".join([*self.notes, f"Motion of {self.frames} frames: {self.output}"])
+
+
+def template(
+    driving: Path | str,
+    output: Path | str | None = None,
+    options: TemplateOptions | None = None,
+    *,
+    progress: Progress = silent,
+) -> Template:
+    """Keep a motion as a file that animates portraits without its video.
+
+    Args:
+        driving: as in `animate`.
+        output: None is templates/<driving>.motion.safetensors.
+        options: who moves and that they agreed must be said.
+
+    Raises:
+        InputError: where the motion cannot be read or the consent is not stated.
+    """
+    options = options or TemplateOptions()
+    if not options.consent.strip():
+        raise InputError('say whether and how the person agreed, e.g. --consent "my own face"; the file keeps it.')
+    target = None if output is None else Path(output)
+    if target is not None and not target.name.endswith(TEMPLATE_SUFFIX):
+        raise InputError(f"{target}: a motion template must be named *{TEMPLATE_SUFFIX}.")
+    system, model = load(options.system, device=str(pick_device(options.device)))
+    performance = open_driving(driving, tracker=load_tracker(options.device), progress=progress)
+    clip = FaceClip(torch.empty(len(performance), 3, 0, 0), performance.params, performance.times)
+    target = target or Path("templates") / f"{performance.name}{TEMPLATE_SUFFIX}"
+    origin = options.origin or performance.name
+    save_template(target, system.encode_driving(model, clip), origin=origin, consent=options.consent)
+    return Template(target, len(performance), performance.notes)

@@ -1,0 +1,149 @@
+"""Where motion comes from: a video, a picture, a motion template or a built-in motion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from portrayal.errors import InputError
+from portrayal.face.tracker import Tracker
+from portrayal.media.image import UInt8, is_picture, read_image
+from portrayal.media.video import read_frames
+from portrayal.motion.builtin import builtin_motion
+from portrayal.motion.template import load_template
+from portrayal.options import MAX_SIDE
+from portrayal.tracking import Progress, draw_landmarks, join_tracks, load_track, save_track, silent, track_video
+from portrayal.types import Driving, FaceParams, Track
+
+DEFAULT = "builtin:talk"
+"""The motion that is used when none is given."""
+PREFIX = "builtin:"
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A motion before it is moved onto somebody: one face over time."""
+
+    name: str
+    params: FaceParams
+    """(t, ...) in pixels of the driving picture, or of the built-in motion's own picture."""
+    times: tuple[Fraction, ...]
+    found: Tensor
+    """(t,) bool: the face was seen; elsewhere `params` holds the nearest seen frame."""
+    width: int
+    height: int
+    path: Path | None = None
+    """The video, for its sound and for showing it; None where there are no pictures."""
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    @property
+    def sound(self) -> Path | None:
+        """The file whose sound goes with the motion."""
+        return None if self.path is None or is_picture(self.path) else self.path
+
+    def select(self, missing: Literal["hold", "skip", "error"]) -> list[int]:
+        """The frames to render, by what shall happen to those without a face.
+
+        Raises:
+            InputError: for error, where a frame has no face.
+        """
+        if missing == "hold" or bool(self.found.all()):
+            return list(range(len(self)))
+        if missing == "error":
+            first = int((~self.found).nonzero()[0, 0])
+            count = int((~self.found).sum())
+            at = float(self.times[first] - self.times[0])
+            text = f"{self.name}: {count} of {len(self)} frames show no face, the first is frame {first} at {at:.2f} s"
+            raise InputError(f"{text}; --missing hold keeps the motion there, --missing skip leaves them out.")
+        return self.found.nonzero()[:, 0].tolist()
+
+    def pictures(self, frames: list[int]) -> Iterator[UInt8]:
+        """The driving pictures with these rising numbers; where there are none, its landmarks on grey."""
+        if self.path is None:
+            for index in frames:
+                blank = np.full((self.height, self.width, 3), 40, np.uint8)
+                yield draw_landmarks(blank, [self.params[index]])
+        elif is_picture(self.path):
+            yield from [read_image(self.path, max_side=MAX_SIDE)] * len(frames)
+        elif frames:
+            wanted = set(frames)
+            for index, frame in enumerate(read_frames(self.path, start=frames[0], max_side=MAX_SIDE), frames[0]):
+                if index in wanted:
+                    yield frame.image
+
+
+def open_driving(
+    driving: Path | str | None, *, tracker: Tracker, cache: Path | None = None, progress: Progress = silent
+) -> Performance:
+    """Read a motion; of a video's faces the most prominent one drives.
+
+    Args:
+        driving: path of a video, picture or motion template, "builtin:NAME", or None for `DEFAULT`.
+        cache: a track file to read instead of tracking, and to write after tracking a video.
+
+    Raises:
+        InputError: where it cannot be read or no frame shows a face.
+    """
+    text = str(DEFAULT if driving is None else driving)
+    if text == "0":
+        raise InputError("a camera cannot drive yet; record a video with it and give that file with -d.")
+    if text.startswith(PREFIX):
+        name = text.removeprefix(PREFIX)
+        return _from_motion(name, builtin_motion(name))
+    path = Path(text)
+    if path.name.endswith(".safetensors"):
+        return _from_motion(path.name.split(".")[0], load_template(path))
+    if is_picture(path):
+        return _from_picture(path, tracker)
+    return _from_video(path, tracker, cache, progress)
+
+
+def _from_motion(name: str, motion: Driving) -> Performance:
+    params = motion.params
+    low, high = params.landmarks[..., :2].amin((0, 1)), params.landmarks[..., :2].amax((0, 1))
+    side = float((high - low).max()) * 1.4
+    shift = torch.tensor([side / 2, side / 2, 0.0]) - torch.cat([(low + high) / 2, torch.zeros(1)])
+    params = params.replace(landmarks=params.landmarks + shift, translation=params.translation + shift)
+    return Performance(name, params, motion.times, params.confidence > 0, round(side), round(side))
+
+
+def _from_picture(path: Path, tracker: Tracker) -> Performance:
+    picture = read_image(path, max_side=MAX_SIDE)
+    faces = tracker.track_picture(picture)
+    if not faces:
+        raise InputError(f"{path}: no face was found in it; give a driving picture or video that shows a face.")
+    said = f"{path.name} shows {len(faces)} faces; the largest one drives." if len(faces) > 1 else ""
+    height, width = picture.shape[:2]
+    found = torch.ones(1, dtype=torch.bool)
+    return Performance(path.stem, faces[0], (Fraction(0),), found, width, height, path, (said,) if said else ())
+
+
+def _from_video(path: Path, tracker: Tracker, cache: Path | None, progress: Progress) -> Performance:
+    if cache is not None and cache.is_file():
+        track, note = load_track(cache)
+    else:
+        track, note = _follow(path, tracker, progress)
+        if cache is not None:
+            save_track(cache, track, note=note)
+    notes = (note,) if note else ()
+    return Performance(path.stem, track.params, track.times, track.found, track.width, track.height, path, notes)
+
+
+def _follow(path: Path, tracker: Tracker, progress: Progress) -> tuple[Track, str]:
+    """The most prominent face of a video and what to say about the others."""
+    tracks = track_video(path, tracker=tracker, max_side=MAX_SIDE, progress=progress)
+    if not tracks:
+        raise InputError(f"{path}: no face was found in this video; give a driving video that shows a face.")
+    track = join_tracks(tracks)
+    others = [t for t in tracks[1:] if bool((t.found & tracks[0].found).any())]
+    return track, f"{path.name} shows several faces; the most prominent one drives." if others else ""

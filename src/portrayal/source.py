@@ -1,0 +1,222 @@
+"""What is to be animated: a picture or a video, and those of its faces that shall move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from portrayal.errors import InputError
+from portrayal.face.tracker import Tracker
+from portrayal.media.crop import Crop, crop_around, params_to_crop, points_to_picture
+from portrayal.media.image import UInt8, is_picture, read_image
+from portrayal.media.paste import feathered_mask
+from portrayal.media.video import probe, read_frames
+from portrayal.options import MAX_SIDE
+from portrayal.tracking import Progress, join_tracks, silent, track_video
+from portrayal.types import FaceParams
+
+T = TypeVar("T")
+BUILT_IN = "astronaut"
+"""The portrait that is animated when none is given: Eileen Collins, NASA, public domain; scikit-image ships it."""
+MIN_FACE = 24
+"""Side of the smallest face in pixels that can be animated."""
+CROP_SIDES = (128, 768)
+"""Smallest and largest side of a crop in pixels; in between a crop has the resolution of its picture."""
+
+
+@dataclass(frozen=True)
+class SourceFace:
+    """One face that shall move."""
+
+    crop: Crop
+    """The square around it, fixed over a source video."""
+    params: FaceParams
+    """In pixels of the crop; t = 1 for a picture, one per frame for a video."""
+    mask: NDArray[np.float32]
+    """(size, size) share of the rendered crop in the result; 0 at the border."""
+
+
+@dataclass(frozen=True)
+class Sitter:
+    """The source: pictures and the faces in them that shall move."""
+
+    name: str
+    path: Path | None
+    """None for the built-in portrait."""
+    picture: UInt8 | None
+    """(h, w, 3); None for a video, whose frames are read as they are needed."""
+    max_side: int
+    """What a video's frames are reduced to when they are read."""
+    times: tuple[Fraction, ...]
+    """Of a video's frames; of a picture (0,)."""
+    faces: tuple[SourceFace, ...]
+    notes: tuple[str, ...]
+    """What the user should know, each one sentence."""
+
+    def frames_at(self, times: Sequence[Fraction]) -> list[int]:
+        """Number of the source frame that is shown at each time after the start; the last one stays."""
+        own = [float(t - self.times[0]) for t in self.times]
+        wanted = [float(t - times[0]) + 1e-6 for t in times]
+        return (np.searchsorted(own, wanted, side="right") - 1).clip(0, len(own) - 1).tolist()
+
+    def pictures(self, frames: Sequence[int]) -> Iterator[UInt8]:
+        """The source pictures with these numbers, which must not fall; one picture is in memory at a time."""
+        if self.picture is not None:
+            for _ in frames:
+                yield self.picture
+            return
+        assert self.path is not None
+        if not frames:
+            return
+        reader = read_frames(self.path, start=frames[0], max_side=self.max_side)
+        at, image = frames[0], next(reader).image
+        for wanted in frames:
+            while at < wanted:
+                at, image = at + 1, next(reader).image
+            yield image
+
+
+def open_source(
+    source: Path | str | None, *, tracker: Tracker, face: str, size: int | None, crop: bool, progress: Progress = silent
+) -> Sitter:
+    """Read the source and find the faces that shall move.
+
+    Args:
+        source: picture or video; None is the built-in portrait.
+        face, size, crop: as in `AnimateOptions`.
+
+    Raises:
+        InputError: where it cannot be read, shows no face, not the one asked for, or only too small ones.
+    """
+    limit = MAX_SIDE if size is None or crop else size
+    if source is None:
+        from skimage.data import astronaut
+
+        return _from_picture(BUILT_IN, None, _fit(astronaut(), size, crop), limit, tracker, face, ())
+    path = Path(source)
+    if not is_picture(path):
+        return _from_video(path, limit, tracker, face, progress)
+    with Image.open(path) as header:
+        full = max(header.size)
+    picture = _fit(read_image(path, max_side=limit), size, crop)
+    reduced = f"{path.name} was reduced from {full} to {limit} pixels on its long side; --size chooses another."
+    notes = (reduced,) if full > limit and size is None else ()
+    return _from_picture(path.stem, path, picture, limit, tracker, face, notes)
+
+
+def _fit(picture: UInt8, size: int | None, crop: bool) -> UInt8:
+    """The picture enlarged to the size that was asked for; reading has reduced it already."""
+    long_side = max(picture.shape[:2])
+    if size is None or crop or long_side >= size:
+        return picture
+    height, width = (round(side * size / long_side) for side in picture.shape[:2])
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def _from_picture(
+    name: str, path: Path | None, picture: UInt8, limit: int, tracker: Tracker, face: str, notes: tuple[str, ...]
+) -> Sitter:
+    shown = str(path or name)
+    found = tracker.track_picture(picture)
+    if not found:
+        raise InputError(f"{shown}: no face was found in it; give a picture that shows a face, best from the front.")
+    chosen, said = _choose(found, face, shown, lambda params: params)
+    faces = _source_faces(chosen)
+    return Sitter(name, path, picture, limit, (Fraction(0),), faces, notes + said)
+
+
+def _from_video(path: Path, limit: int, tracker: Tracker, face: str, progress: Progress) -> Sitter:
+    def watch(stage: str, done: int, total: int | None) -> None:
+        progress(f"{stage} source", done, total)
+
+    tracks = track_video(path, tracker=tracker, max_side=limit, progress=watch)
+    if not tracks:
+        raise InputError(f"{path}: no face was found in this video; give one that shows a face.")
+    whole = [join_tracks(tracks)] if face == "largest" else [t for t in tracks if bool(t.found.float().mean() > 0.5)]
+    chosen, notes = _choose(whole or [join_tracks(tracks)], face, str(path), lambda t: t.params)
+    info = probe(path)
+    long_side = max(info.width, info.height)
+    if long_side > limit:
+        notes = (f"{path.name} was reduced from {long_side} to {limit} pixels on its long side.", *notes)
+    if face == "largest" and len(tracks) > 1:
+        notes = (*notes, f"{path.name} shows several faces; the most prominent one is used, --face all moves all.")
+    return Sitter(path.stem, path, None, limit, chosen[0].times, _source_faces([t.params for t in chosen]), notes)
+
+
+def _choose(found: list[T], face: str, name: str, params: Callable[[T], FaceParams]) -> tuple[list[T], tuple[str, ...]]:
+    """The faces asked for and what to say; `found` is ordered with the largest first."""
+    from_left = sorted(found, key=lambda item: float(params(item).translation[:, 0].median()))
+    if face == "all":
+        large = [item for item in from_left if _side(params(item)) >= MIN_FACE]
+        if not large:
+            raise _too_small(name, _side(params(found[0])))
+        left_out = len(found) - len(large)
+        said = f"{name}: {left_out} faces smaller than {MIN_FACE} pixels stay still." if left_out else ""
+        return large, (said,) if said else ()
+    if face == "largest":
+        chosen = found[0]
+    elif int(face) <= len(from_left):
+        chosen = from_left[int(face) - 1]
+    else:
+        raise InputError(
+            f"{name}: there is no face number {face}, it shows {len(from_left)}; they count from the left."
+        )
+    if _side(params(chosen)) < MIN_FACE:
+        raise _too_small(name, _side(params(chosen)))
+    if face != "largest" or len(found) == 1:
+        return [chosen], ()
+    number = from_left.index(chosen) + 1
+    others = f"--face all moves all, --face 1 to {len(found)} chooses"
+    return [chosen], (
+        f"{name} shows {len(found)} faces; the largest is used, number {number} from the left ({others}).",
+    )
+
+
+def _side(params: FaceParams) -> float:
+    """Longer side of the box around a face in pixels; the median over time."""
+    points = params.landmarks[..., :2]
+    return float((points.amax(1) - points.amin(1)).amax(-1).median())
+
+
+def _too_small(name: str, side: float) -> InputError:
+    return InputError(f"{name}: its face is {side:.0f} pixels wide, too small; at least {MIN_FACE} are needed.")
+
+
+def _source_faces(chosen: Sequence[FaceParams]) -> tuple[SourceFace, ...]:
+    """Crops with the resolution of the picture, and masks that share what several crops cover."""
+    crops = []
+    for params in chosen:
+        draft = crop_around(params.landmarks, size=CROP_SIDES[1])
+        side = min(max(round(draft.size / draft.scale), CROP_SIDES[0]), CROP_SIDES[1])
+        crops.append(crop_around(params.landmarks, size=side // 2 * 2))
+    return tuple(
+        SourceFace(crop, params_to_crop(params, crop), feathered_mask(crop.size) * _own_share(i, crop, chosen))
+        for i, (params, crop) in enumerate(zip(chosen, crops, strict=True))
+    )
+
+
+def _own_share(index: int, crop: Crop, chosen: Sequence[FaceParams]) -> NDArray[np.float32]:
+    """(size, size) in [0, 1]: 0 where another of the chosen faces is nearer, in units of the faces' sizes."""
+    share = np.ones((crop.size, crop.size), np.float32)
+    if len(chosen) == 1:
+        return share
+    grid = torch.arange(crop.size, dtype=torch.float32) + 0.5
+    y, x = torch.meshgrid(grid, grid, indexing="ij")
+    pixels = points_to_picture(torch.stack([x, y], -1), crop)
+    distance = torch.stack([(pixels - _centre(p)).norm(dim=-1) / _side(p) for p in chosen])
+    own, others = distance[index], distance[[i for i in range(len(chosen)) if i != index]].amin(0)
+    return ((others - own) / 0.2 + 0.5).clamp(0, 1).numpy().astype(np.float32)
+
+
+def _centre(params: FaceParams) -> torch.Tensor:
+    """(2,) middle of a face in pixels; the median over time."""
+    return params.landmarks[..., :2].mean(1).median(0).values

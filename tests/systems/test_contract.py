@@ -1,0 +1,155 @@
+"""Every entry of `SYSTEMS` keeps the contract of DESIGN, section 3. There is no list of exceptions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from fractions import Fraction
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from portrayal.errors import InputError
+from portrayal.face.morphable import fit_params, load_face_model, params_to_landmarks
+from portrayal.face.pose import angles_to_rotation
+from portrayal.systems import BEST, SYSTEMS, load
+from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source, System
+
+SIZE = 96
+
+
+@pytest.fixture(params=sorted(SYSTEMS))
+def system(request: pytest.FixtureRequest) -> System:
+    return SYSTEMS[request.param]
+
+
+@pytest.fixture
+def model(system: System) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return system.build(system.Config.tiny()).eval()
+
+
+@pytest.fixture(scope="module")
+def face() -> FaceParams:
+    """The mean face in the middle of a crop, facing the camera."""
+    model = load_face_model()
+    start = fit_params(model, model.mean[None] * 40 + torch.tensor([SIZE / 2, SIZE / 2, 0]), width=SIZE, height=SIZE)
+    return dataclasses.replace(start, landmarks=params_to_landmarks(model, start), confidence=torch.ones(1))
+
+
+@pytest.fixture(scope="module")
+def portrait(face: FaceParams) -> Portrait:
+    x = torch.linspace(0, 6, SIZE)
+    image = torch.stack([x.sin()[None] * x.cos()[:, None], (x[None] * x[:, None]).sin(), (x[None] + x[:, None]).cos()])
+    return Portrait(image[None] * 0.4 + 0.5, face)
+
+
+@pytest.fixture(scope="module")
+def clip(face: FaceParams, portrait: Portrait) -> FaceClip:
+    """Three frames: at rest, turned with the mouth opening, further."""
+    model = load_face_model()
+    angles = torch.tensor([[0.0, 0.0, 0.0], [0.2, 0.1, 0.05], [0.4, 0.1, 0.1]])
+    params = face[[0, 0, 0]].replace(rotation=angles_to_rotation(angles) @ face.rotation)
+    params = params.replace(expression=params.expression + torch.tensor([0.0, 0.5, 1.0])[:, None])
+    params = params.replace(landmarks=params_to_landmarks(model, params))
+    times = tuple(Fraction(i, 25) for i in range(3))
+    return FaceClip(portrait.image.expand(3, -1, -1, -1).clone(), params, times)
+
+
+def render(system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip) -> Tensor:
+    with torch.no_grad():
+        source = system.encode_source(model, portrait)
+        driving = system.encode_driving(model, clip)
+        assert isinstance(source, Source)
+        assert isinstance(driving, Driving)
+        return torch.cat(list(system.render(model, source, driving)))
+
+
+def test_registry_names_are_packages() -> None:
+    for name, module in SYSTEMS.items():
+        assert isinstance(module, ModuleType)
+        assert module.__name__ == f"portrayal.systems.{name}"
+    assert BEST in SYSTEMS
+
+
+def test_load_gives_the_best_and_refuses_others() -> None:
+    system, model = load("auto")
+    assert system is SYSTEMS[BEST]
+    assert not model.training
+    with pytest.raises(InputError, match=r"no system 'warp'.*meshwarp"):
+        load("warp")
+
+
+def test_config_is_frozen_with_three_presets(system: System) -> None:
+    presets: list[Callable[[], Any]] = [system.Config.tiny, system.Config.compact, system.Config.paper]
+    for preset in presets:
+        config = preset()
+        assert isinstance(config, system.Config)
+        field = dataclasses.fields(config)[0].name
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, field, None)
+
+
+def test_capabilities_are_known_words(system: System) -> None:
+    known = {"pose", "expression", "gaze", "novel_view", "identity_interpolation", "expression_sampling"}
+    assert system.CAPABILITIES
+    assert system.CAPABILITIES <= known
+
+
+def test_every_frame_has_the_documented_shape_and_range(
+    system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip
+) -> None:
+    frames = render(system, model, portrait, clip)
+    assert frames.shape == (3, 3, SIZE, SIZE)
+    assert frames.dtype == torch.float32
+    assert float(frames.min()) >= 0
+    assert float(frames.max()) <= 1
+
+
+def test_rendering_repeats_bit_for_bit(
+    system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip
+) -> None:
+    assert torch.equal(render(system, model, portrait, clip), render(system, model, portrait, clip))
+
+
+def test_frames_change_with_the_motion(
+    system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip
+) -> None:
+    frames = render(system, model, portrait, clip)
+    assert float((frames[1] - frames[0]).abs().mean()) > 1e-3
+    assert float((frames[2] - frames[1]).abs().mean()) > 1e-3
+
+
+def test_a_motion_in_pieces_renders_the_same(
+    system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip
+) -> None:
+    with torch.no_grad():
+        source, driving = system.encode_source(model, portrait), system.encode_driving(model, clip)
+        whole = torch.cat(list(system.render(model, source, driving)))
+        pieces = [torch.cat(list(system.render(model, source, driving[i : i + 1]))) for i in range(3)]
+    assert torch.allclose(whole, torch.cat(pieces), atol=1e-5)
+
+
+def test_inputs_stay_as_they_are(system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip) -> None:
+    image, landmarks = portrait.image.clone(), clip.params.landmarks.clone()
+    render(system, model, portrait, clip)
+    assert torch.equal(portrait.image, image)
+    assert torch.equal(clip.params.landmarks, landmarks)
+
+
+def test_saved_weights_give_the_same_frames(
+    system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip
+) -> None:
+    torch.manual_seed(1)
+    other = system.build(system.Config.tiny()).eval()
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(render(system, model, portrait, clip), render(system, other, portrait, clip))
+
+
+def test_every_stage_has_what_the_loop_calls(system: System) -> None:
+    for stage in system.STAGES.values():
+        assert callable(stage.train_step)
+        assert callable(stage.preview)
