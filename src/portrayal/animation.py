@@ -12,30 +12,25 @@ Decoding and encoding run in threads of their own; nothing grows with the length
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from portrayal.driving import Performance, open_driving
+from portrayal.driving import is_builtin, motion_name, open_driving
 from portrayal.errors import InputError
 from portrayal.face.tracker import load_tracker, pick_device
-from portrayal.media.image import UInt8, is_picture, read_image, write_image
+from portrayal.job import PICTURES, Job, fingerprint, write_animation
+from portrayal.media.image import is_picture, read_image, write_image
 from portrayal.media.video import VideoWriter, output_kind, read_frames
 from portrayal.motion.template import SUFFIX as TEMPLATE_SUFFIX
 from portrayal.motion.template import save_template
-from portrayal.options import AnimateOptions, RunOptions, TemplateOptions, TrackOptions
-from portrayal.rendering import Plan, panels, plan_animation, render_crops, render_pictures, side_by_side
+from portrayal.options import AnimateOptions, TemplateOptions, TrackOptions
+from portrayal.rendering import Renderer, plan_animation
 from portrayal.source import Sitter, open_source
 from portrayal.systems import load
-from portrayal.tracking import Progress, draw_landmarks, save_track, silent, track_picture, track_video
+from portrayal.tracking import TRACK_SUFFIX, Progress, draw_landmarks, save_track, silent, track_picture, track_video
 from portrayal.types import FaceClip, Track
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-"""Extensions of a result that is one picture."""
-TRACK_SUFFIX = ".track.safetensors"
 
 
 @dataclass(frozen=True)
@@ -102,18 +97,16 @@ def animate(
         )
         if options.crop and len(sitter.faces) > 1:
             raise InputError("--crop shows one face, --face all moves several; leave one of them out.")
-        performance = open_driving(driving, tracker=tracker, progress=progress)
+        target = target or _default_output(sitter, driving)
+        job = Job(target, key=fingerprint(source, driving, options), compare=options.compare)
+        performance = open_driving(driving, tracker=tracker, cache=job.cache, progress=progress)
         plan = plan_animation(system, model, sitter, performance, options)
-        target = target or _default_output(sitter, performance)
-        if options.crop:
-            pictures = render_crops(system, model, sitter, plan, size=options.size)
-        else:
-            pictures = render_pictures(system, model, sitter, plan)
-        compared = target.with_name(f"{target.stem}--compare{target.suffix}") if options.compare else None
-        notes = _write(pictures, plan, sitter, performance, target, compared, progress)
+        side = (options.size or sitter.faces[0].crop.size) if options.crop else None
+        renderer = Renderer(system, model, sitter, side)
+        notes = write_animation(job, renderer, performance, plan, progress)
     return Animation(
         output=target,
-        compared=compared,
+        compared=job.compared,
         frames=len(plan.frames),
         missing=int((~performance.found).sum()),
         reference=plan.reference,
@@ -133,44 +126,13 @@ def _checked(output: Path, *inputs: Path | str | None) -> Path:
     return output
 
 
-def _default_output(sitter: Sitter, performance: Performance) -> Path:
-    single = len(performance) == 1 and sitter.picture is not None
-    return Path("animations") / f"{sitter.name}--{performance.name}{'.png' if single else '.mp4'}"
-
-
-def _write(
-    pictures: Iterator[UInt8],
-    plan: Plan,
-    sitter: Sitter,
-    performance: Performance,
-    output: Path,
-    compared: Path | None,
-    progress: Progress,
-) -> list[str]:
-    """Write the result and the side-by-side file; returns what the user should know about the sound."""
-    times = plan.drivings[0].times
-    beside = panels(sitter, performance, plan) if compared else None
-    with ExitStack() as stack:
-        main: VideoWriter | None = None
-        second: VideoWriter | None = None
-        for done, (picture, at) in enumerate(zip(pictures, times, strict=True), 1):
-            if len(times) == 1 and output.suffix.lower() in PICTURES:
-                write_image(output, picture)
-                return []
-            main = main or stack.enter_context(_writer(output, picture, performance))
-            main.write(picture, at)
-            if compared is not None and beside is not None:
-                row = side_by_side([*next(beside), picture])
-                second = second or stack.enter_context(_writer(compared, row, performance))
-                second.write(row, at)
-            progress("animating", done, len(times))
-    return main.notes if main else []
-
-
-def _writer(path: Path, picture: UInt8, performance: Performance) -> VideoWriter:
-    """A writer for pictures like this one, with the sound of the driving video."""
-    height, width = picture.shape[:2]
-    return VideoWriter(path, width=width, height=height, sound_from=performance.sound)
+def _default_output(sitter: Sitter, driving: Path | str | None) -> Path:
+    """animations/<source>--<driving>.mp4, or .png where a picture drives a picture."""
+    still = driving is not None and not is_builtin(driving) and is_picture(driving)
+    return (
+        Path("animations")
+        / f"{sitter.name}--{motion_name(driving)}{'.png' if still and sitter.picture is not None else '.mp4'}"
+    )
 
 
 @dataclass(frozen=True)

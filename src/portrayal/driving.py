@@ -17,7 +17,7 @@ from portrayal.face.tracker import Tracker
 from portrayal.media.image import UInt8, is_picture, read_image
 from portrayal.media.video import read_frames
 from portrayal.motion.builtin import builtin_motion
-from portrayal.motion.template import load_template
+from portrayal.motion.template import is_template, load_template
 from portrayal.options import MAX_SIDE
 from portrayal.tracking import Progress, draw_landmarks, join_tracks, load_track, save_track, silent, track_video
 from portrayal.types import Driving, FaceParams, Track
@@ -97,15 +97,26 @@ def open_driving(
     text = str(DEFAULT if driving is None else driving)
     if text == "0":
         raise InputError("a camera cannot drive yet; record a video with it and give that file with -d.")
-    if text.startswith(PREFIX):
-        name = text.removeprefix(PREFIX)
+    name = motion_name(driving)
+    if is_builtin(driving):
         return _from_motion(name, builtin_motion(name))
     path = Path(text)
-    if path.name.endswith(".safetensors"):
-        return _from_motion(path.name.split(".")[0], load_template(path))
+    if is_template(path):
+        return _from_motion(name, load_template(path))
     if is_picture(path):
         return _from_picture(path, tracker)
     return _from_video(path, tracker, cache, progress)
+
+
+def is_builtin(driving: Path | str | None) -> bool:
+    """Whether a built-in motion is meant, not a file."""
+    return driving is None or str(driving).startswith(PREFIX)
+
+
+def motion_name(driving: Path | str | None) -> str:
+    """The motion's part of a result's name."""
+    text = str(DEFAULT if driving is None else driving)
+    return text.removeprefix(PREFIX) if is_builtin(driving) else Path(text).name.split(".")[0]
 
 
 def _from_motion(name: str, motion: Driving) -> Performance:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from portrayal.driving import Performance
 from portrayal.face.smooth import jitter_score, smooth_params
@@ -19,7 +20,7 @@ from portrayal.motion.reference import reference_frame
 from portrayal.motion.retarget import retarget
 from portrayal.options import AnimateOptions
 from portrayal.source import Sitter, SourceFace
-from portrayal.types import Driving, FaceClip, Portrait, Source, System
+from portrayal.types import Driving, FaceClip, Portrait, System
 
 PANEL_HEIGHT = 720
 """Largest height of a side-by-side picture in pixels."""
@@ -40,6 +41,11 @@ class Plan:
     jitter: tuple[float, float]
     """Of the driving landmarks before and after smoothing."""
     notes: tuple[str, ...]
+
+    @property
+    def times(self) -> tuple[Fraction, ...]:
+        """Presentation time of each rendered frame in seconds."""
+        return self.drivings[0].times
 
     def rest(self, start: int) -> Plan:
         """The plan without its first `start` frames."""
@@ -83,66 +89,71 @@ def _select(driving: Driving, frames: list[int]) -> Driving:
     return replace(driving, params=driving.params[frames], times=tuple(driving.times[i] for i in frames))
 
 
-def render_pictures(system: System, model: nn.Module, sitter: Sitter, plan: Plan) -> Iterator[UInt8]:
-    """Source pictures with every face rendered and pasted in, (h, w, 3), one per planned frame."""
-    pasters: list[Paster] = []
-    for picture, crops in _render(system, model, sitter, plan):
-        if not pasters:
-            pasters = [Paster(picture, face.crop, face.mask) for face in sitter.faces]
-        for paster, crop in zip(pasters, crops, strict=True):
-            picture = paster.paste(crop, onto=picture)
-        yield picture
+@dataclass(frozen=True)
+class Renderer:
+    """Renders planned frames of one source, one picture at a time."""
+
+    system: System
+    model: nn.Module
+    sitter: Sitter
+    side: int | None
+    """Side in pixels of the square around the face, for that alone; None for the whole picture."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the pictures."""
+        return self.sitter.size if self.side is None else (self.side, self.side)
+
+    def pictures(self, plan: Plan) -> Iterator[UInt8]:
+        """(h, w, 3) for each planned frame: every face rendered and pasted into the source, or the one square."""
+        pasters: list[Paster] = []
+        for picture, crops in self._render(plan):
+            if self.side is not None:
+                yield _resized(crops[0], (self.side, self.side))
+                continue
+            pasters = pasters or [Paster(picture, face.crop, face.mask) for face in self.sitter.faces]
+            for paster, crop in zip(pasters, crops, strict=True):
+                picture = paster.paste(crop, onto=picture)
+            yield picture
+
+    def _render(self, plan: Plan) -> Iterator[tuple[UInt8, list[UInt8]]]:
+        """(source picture, rendered crop of each face) per frame."""
+        if self.sitter.picture is not None:
+            picture = self.sitter.picture
+            streams = [self._crops(picture, f, 0, d) for f, d in zip(self.sitter.faces, plan.drivings, strict=True)]
+            for crops in zip(*streams, strict=True):
+                yield picture, list(crops)
+            return
+        # Every frame of a source video is a portrait of its own.
+        for i, (frame, picture) in enumerate(
+            zip(plan.source_frames, self.sitter.pictures(plan.source_frames), strict=True)
+        ):
+            motions = [driving[i : i + 1] for driving in plan.drivings]
+            streams = [self._crops(picture, f, frame, d) for f, d in zip(self.sitter.faces, motions, strict=True)]
+            yield picture, [next(stream) for stream in streams]
+
+    def _crops(self, picture: UInt8, face: SourceFace, frame: int, driving: Driving) -> Iterator[UInt8]:
+        """(size, size, 3) renderings of one face of source frame `frame`."""
+        portrait = Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame])
+        source = self.system.encode_source(self.model, portrait)
+        for batch in self.system.render(self.model, source, driving):
+            yield from to_uint8(batch)
 
 
-def render_crops(
-    system: System, model: nn.Module, sitter: Sitter, plan: Plan, *, size: int | None = None
-) -> Iterator[UInt8]:
-    """The rendered square around the only face that moves, one per planned frame; `size` is its side in pixels."""
-    for _, (crop,) in _render(system, model, sitter, plan):
-        yield crop if size is None else cv2.resize(crop, (size, size), interpolation=_interpolation(size, len(crop)))
-
-
-def _interpolation(size: int, old: int) -> int:
-    return cv2.INTER_AREA if size < old else cv2.INTER_CUBIC
-
-
-def _render(system: System, model: nn.Module, sitter: Sitter, plan: Plan) -> Iterator[tuple[UInt8, list[UInt8]]]:
-    """(source picture, rendered crop of each face) per frame."""
-    if sitter.picture is not None:
-        sources = [_encode(system, model, sitter.picture, face, 0) for face in sitter.faces]
-        streams = [_render_singles(system, model, s, d) for s, d in zip(sources, plan.drivings, strict=True)]
-        for crops in zip(*streams, strict=True):
-            yield sitter.picture, list(crops)
-        return
-    # Every frame of a source video is a portrait of its own.
-    for i, picture in enumerate(sitter.pictures(plan.source_frames)):
-        sources = [_encode(system, model, picture, face, plan.source_frames[i]) for face in sitter.faces]
-        motions = [driving[i : i + 1] for driving in plan.drivings]
-        streams = [_render_singles(system, model, s, d) for s, d in zip(sources, motions, strict=True)]
-        yield picture, [next(stream) for stream in streams]
-
-
-def _encode(system: System, model: nn.Module, picture: UInt8, face: SourceFace, frame: int) -> Source:
-    portrait = Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame])
-    return system.encode_source(model, portrait)
-
-
-def _render_singles(system: System, model: nn.Module, source: Source, driving: Driving) -> Iterator[UInt8]:
-    """(size, size, 3) uint8 pictures, one by one."""
-    batches: Iterator[Tensor] = system.render(model, source, driving)
-    for batch in batches:
-        yield from to_uint8(batch)
-
-
-def panels(sitter: Sitter, performance: Performance, plan: Plan) -> Iterator[tuple[UInt8, UInt8]]:
-    """(source picture, driving picture) of each planned frame."""
-    return zip(sitter.pictures(plan.source_frames), performance.pictures(plan.frames), strict=True)
+def row_size(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(width, height) of pictures in a row that all get the height of the last one, at most `PANEL_HEIGHT`."""
+    height = min(sizes[-1][1], PANEL_HEIGHT)
+    return [(max(2, round(w * height / h)), height) for w, h in sizes]
 
 
 def side_by_side(pictures: Sequence[UInt8]) -> UInt8:
-    """Pictures in a row, all with the height of the last one, at most `PANEL_HEIGHT`."""
-    height = min(pictures[-1].shape[0], PANEL_HEIGHT)
-    sizes = [(max(2, round(p.shape[1] * height / p.shape[0])), height) for p in pictures]
-    return np.concatenate(
-        [cv2.resize(p, s, interpolation=cv2.INTER_AREA) for p, s in zip(pictures, sizes, strict=True)], 1
-    )
+    """Pictures in a row, sizes as of `row_size`."""
+    sizes = row_size([(p.shape[1], p.shape[0]) for p in pictures])
+    return np.concatenate([_resized(p, s) for p, s in zip(pictures, sizes, strict=True)], 1)
+
+
+def _resized(picture: UInt8, size: tuple[int, int]) -> UInt8:
+    if picture.shape[1::-1] == size:
+        return picture
+    smaller = size[1] < picture.shape[0]
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC), np.uint8)

@@ -52,6 +52,8 @@ class Sitter:
     name: str
     path: Path | None
     """None for the built-in portrait."""
+    size: tuple[int, int]
+    """(width, height) in pixels."""
     picture: UInt8 | None
     """(h, w, 3); None for a video, whose frames are read as they are needed."""
     max_side: int
@@ -131,7 +133,7 @@ def _from_picture(
         raise InputError(f"{shown}: no face was found in it; give a picture that shows a face, best from the front.")
     chosen, said = _choose(found, face, shown, lambda params: params)
     faces = _source_faces(chosen)
-    return Sitter(name, path, picture, limit, (Fraction(0),), faces, notes + said)
+    return Sitter(name, path, picture.shape[1::-1], picture, limit, (Fraction(0),), faces, notes + said)
 
 
 def _from_video(path: Path, limit: int, tracker: Tracker, face: str, progress: Progress) -> Sitter:
@@ -143,13 +145,13 @@ def _from_video(path: Path, limit: int, tracker: Tracker, face: str, progress: P
         raise InputError(f"{path}: no face was found in this video; give one that shows a face.")
     whole = [join_tracks(tracks)] if face == "largest" else [t for t in tracks if bool(t.found.float().mean() > 0.5)]
     chosen, notes = _choose(whole or [join_tracks(tracks)], face, str(path), lambda t: t.params)
-    info = probe(path)
+    info, size = probe(path), (chosen[0].width, chosen[0].height)
     long_side = max(info.width, info.height)
     if long_side > limit:
         notes = (f"{path.name} was reduced from {long_side} to {limit} pixels on its long side.", *notes)
     if face == "largest" and len(tracks) > 1:
         notes = (*notes, f"{path.name} shows several faces; the most prominent one is used, --face all moves all.")
-    return Sitter(path.stem, path, None, limit, chosen[0].times, _source_faces([t.params for t in chosen]), notes)
+    return Sitter(path.stem, path, size, None, limit, chosen[0].times, _source_faces([t.params for t in chosen]), notes)
 
 
 def _choose(found: list[T], face: str, name: str, params: Callable[[T], FaceParams]) -> tuple[list[T], tuple[str, ...]]:

@@ -26,6 +26,7 @@ from portrayal.types import FaceParams, Track
 Progress = Callable[[str, int, int | None], None]
 """Called with (stage, done, total); total is None where it is not known."""
 
+TRACK_SUFFIX = ".track.safetensors"
 FORMAT = "portrayal-track-1"
 _CHUNK = 256
 """Frames that are joined into one tensor and fitted at a time."""
