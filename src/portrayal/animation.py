@@ -21,11 +21,14 @@ from portrayal.driving import is_builtin, motion_name, open_driving
 from portrayal.errors import InputError
 from portrayal.face.tracker import load_tracker, pick_device
 from portrayal.job import PICTURES, Job, fingerprint, write_animation
+from portrayal.media.crop import params_to_picture
 from portrayal.media.image import is_picture, read_image, write_image
 from portrayal.media.video import VideoWriter, output_kind, read_frames
+from portrayal.motion.preflight import Finding
+from portrayal.motion.preflight import preflight as find_limits
 from portrayal.motion.template import SUFFIX as TEMPLATE_SUFFIX
 from portrayal.motion.template import save_template
-from portrayal.options import AnimateOptions, TemplateOptions, TrackOptions
+from portrayal.options import AnimateOptions, RunOptions, TemplateOptions, TrackOptions
 from portrayal.rendering import Renderer, plan_animation
 from portrayal.source import Sitter, open_source
 from portrayal.systems import load
@@ -43,10 +46,12 @@ class Animation:
     frames: int
     missing: int
     """Driving frames without a face."""
+    handled: str
+    """What happened to them, in words."""
     reference: int
     """Driving frame that stood for the source's own pose and expression."""
     jitter: tuple[float, float]
-    """Of the driving landmarks before and after smoothing (`portrayal.face.smooth.jitter_score`)."""
+    """Of the driving landmarks before and after smoothing, in percent of the distance of the eyes (`jitter_score`)."""
     seconds: float
     """For everything, reading to written file."""
     notes: tuple[str, ...]
@@ -54,11 +59,14 @@ class Animation:
     def summary(self) -> str:
         """What the command line prints."""
         before, after = self.jitter
+        missing = f"{self.missing} driving frame{'s show' if self.missing > 1 else ' shows'} no face"
         rate = self.frames / self.seconds
         lines = [*self.notes]
         if self.missing:
-            lines.append(f"{self.missing} driving frames show no face.")
-        lines.append(f"Reference frame {self.reference}; jitter {before:.4f} before smoothing, {after:.4f} after.")
+            lines.append(f"{missing}: {self.handled}.")
+        lines.append(
+            f"Reference frame: {self.reference}. Jitter: {before:.2f} % before smoothing, {after:.2f} % after."
+        )
         lines.append(f"{self.frames} frames in {self.seconds:.1f} s ({rate:.1f} per second): {self.output}")
         if self.compared:
             lines.append(f"Side by side: {self.compared}")
@@ -109,6 +117,7 @@ def animate(
         compared=job.compared,
         frames=len(plan.frames),
         missing=int((~performance.found).sum()),
+        handled="they were left out" if options.missing == "skip" else "the motion was held there",
         reference=plan.reference,
         jitter=plan.jitter,
         seconds=time.monotonic() - started,
@@ -128,11 +137,9 @@ def _checked(output: Path, *inputs: Path | str | None) -> Path:
 
 def _default_output(sitter: Sitter, driving: Path | str | None) -> Path:
     """animations/<source>--<driving>.mp4, or .png where a picture drives a picture."""
-    still = driving is not None and not is_builtin(driving) and is_picture(driving)
-    return (
-        Path("animations")
-        / f"{sitter.name}--{motion_name(driving)}{'.png' if still and sitter.picture is not None else '.mp4'}"
-    )
+    name = f"{sitter.name}--{motion_name(driving)}"
+    still = driving is not None and not is_builtin(driving) and is_picture(driving) and sitter.picture is not None
+    return Path("animations") / (name + (".png" if still else ".mp4"))
 
 
 @dataclass(frozen=True)
@@ -246,3 +253,34 @@ def template(
     origin = options.origin or performance.name
     save_template(target, system.encode_driving(model, clip), origin=origin, consent=options.consent)
     return Template(target, len(performance), performance.notes)
+
+
+def preflight(
+    source: Path | str | None = None,
+    driving: Path | str | None = None,
+    options: RunOptions | None = None,
+    *,
+    progress: Progress = silent,
+) -> list[Finding]:
+    """Say what will limit an animation, and which driving frame is its reference, before it is made.
+
+    Args:
+        source, driving: as in `animate`; the largest face of the source is looked at.
+        options: None takes the defaults.
+
+    Raises:
+        InputError: where one of them cannot be read or shows no face.
+    """
+    tracker = load_tracker((options or RunOptions()).device)
+    sitter = open_source(source, tracker=tracker, face="largest", size=None, crop=False, progress=progress)
+    performance = open_driving(driving, tracker=tracker, progress=progress)
+    face = sitter.faces[0]
+    return find_limits(
+        params_to_picture(face.params, face.crop, width=sitter.size[0], height=sitter.size[1]),
+        performance.params,
+        source_size=sitter.size,
+        faces_in_source=sitter.faces_found,
+        driving_size=(performance.width, performance.height),
+        driving_times=performance.times,
+        faces_in_driving=performance.faces_found,
+    )

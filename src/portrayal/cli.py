@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import tyro
 from rich.console import Console
@@ -24,6 +24,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from portrayal.errors import PortrayalError
 from portrayal.options import AnimateOptions, RunOptions, TemplateOptions, TrackOptions
+from portrayal.train.options import RunOptions as TrainOptions
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -87,7 +88,7 @@ class Track:
     Writes a track file (docs/quickstart.md says how to read it) and the same pictures with the landmarks drawn.
     """
 
-    input: Positional[str]
+    input: Annotated[Positional[str], arg(metavar="PICTURE|VIDEO")]
     """A picture or a video."""
     output: Output = None
     """The track file; without it tracks/<input>.track.safetensors. The overlay lies beside it."""
@@ -112,7 +113,7 @@ class Template:
         portrayal animate -s me.jpg -d templates/talk.motion.safetensors
     """
 
-    driving: Positional[str]
+    driving: Annotated[Positional[str], arg(metavar="MOTION")]
     """A video, a picture or builtin:NAME."""
     output: Output = None
     """The file; without it templates/<driving>.motion.safetensors."""
@@ -152,11 +153,61 @@ class Preflight:
             print(finding)
 
 
+@dataclass
+class Train:
+    """Train one stage of a system; the same command continues an interrupted run.
+
+    For example
+
+        portrayal train face tracker --data faces --out runs/tracker
+        portrayal train face tracker --data faces --out runs/try --preset tiny --device cpu
+    """
+
+    system: Annotated[Positional[str], arg(metavar="SYSTEM")]
+    """What to train: face, or a system with learned weights."""
+    stage: Annotated[Positional[str], arg(metavar="STAGE")]
+    """The stage: tracker for face."""
+    options: Annotated[TrainOptions, arg(name="")]
+    preset: Literal["tiny", "compact", "paper"] = "compact"
+    """Size of the networks and length of the training; compact is what the package ships."""
+    debug: Debug = False
+
+    def run(self) -> None:
+        from portrayal.train.run import train_stage
+
+        print(f"Weights: {train_stage(self.system, self.stage, self.options, preset=self.preset)}")
+
+
+@dataclass
+class Data:
+    """Make what is built from data rather than trained.
+
+    For example
+
+        portrayal data face-model --data faces --output face_model.safetensors
+    """
+
+    what: Positional[Literal["face-model"]]
+    """The linear 3D face model, from landmark-labelled clips and pictures."""
+    data: Annotated[Path, arg(metavar="FOLDER")]
+    """Folder with clips.csv, photos.csv and what they name."""
+    output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")]
+    """The face model."""
+    debug: Debug = False
+
+    def run(self) -> None:
+        from portrayal.face.build_model import build_face_model
+
+        build_face_model(self.data, self.output, report=print)
+
+
 COMMANDS: dict[str, type[Command]] = {
     "animate": Animate,
     "track": Track,
     "template": Template,
     "preflight": Preflight,
+    "train": Train,
+    "data": Data,
 }
 
 

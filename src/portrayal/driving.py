@@ -20,7 +20,7 @@ from portrayal.motion.builtin import builtin_motion
 from portrayal.motion.template import is_template, load_template
 from portrayal.options import MAX_SIDE
 from portrayal.tracking import Progress, draw_landmarks, join_tracks, load_track, save_track, silent, track_video
-from portrayal.types import Driving, FaceParams, Track
+from portrayal.types import Driving, FaceParams
 
 DEFAULT = "builtin:talk"
 """The motion that is used when none is given."""
@@ -39,6 +39,8 @@ class Performance:
     """(t,) bool: the face was seen; elsewhere `params` holds the nearest seen frame."""
     width: int
     height: int
+    faces_found: int = 1
+    """How many faces the driving picture or video shows."""
     path: Path | None = None
     """The video, for its sound and for showing it; None where there are no pictures."""
     notes: tuple[str, ...] = ()
@@ -94,13 +96,10 @@ def open_driving(
     Raises:
         InputError: where it cannot be read or no frame shows a face.
     """
-    text = str(DEFAULT if driving is None else driving)
-    if text == "0":
-        raise InputError("a camera cannot drive yet; record a video with it and give that file with -d.")
     name = motion_name(driving)
-    if is_builtin(driving):
+    if driving is None or is_builtin(driving):
         return _from_motion(name, builtin_motion(name))
-    path = Path(text)
+    path = Path(driving)
     if is_template(path):
         return _from_motion(name, load_template(path))
     if is_picture(path):
@@ -116,6 +115,8 @@ def is_builtin(driving: Path | str | None) -> bool:
 def motion_name(driving: Path | str | None) -> str:
     """The motion's part of a result's name."""
     text = str(DEFAULT if driving is None else driving)
+    if text == "0":
+        raise InputError("a camera cannot drive yet; record a video with it and give that file with -d.")
     return text.removeprefix(PREFIX) if is_builtin(driving) else Path(text).name.split(".")[0]
 
 
@@ -133,28 +134,36 @@ def _from_picture(path: Path, tracker: Tracker) -> Performance:
     faces = tracker.track_picture(picture)
     if not faces:
         raise InputError(f"{path}: no face was found in it; give a driving picture or video that shows a face.")
-    said = f"{path.name} shows {len(faces)} faces; the largest one drives." if len(faces) > 1 else ""
     height, width = picture.shape[:2]
     found = torch.ones(1, dtype=torch.bool)
-    return Performance(path.stem, faces[0], (Fraction(0),), found, width, height, path, (said,) if said else ())
+    notes = _say_several(path, len(faces))
+    return Performance(path.stem, faces[0], (Fraction(0),), found, width, height, len(faces), path, notes)
 
 
 def _from_video(path: Path, tracker: Tracker, cache: Path | None, progress: Progress) -> Performance:
     if cache is not None and cache.is_file():
         track, note = load_track(cache)
+        faces = int(note)
     else:
-        track, note = _follow(path, tracker, progress)
+        tracks = track_video(path, tracker=tracker, max_side=MAX_SIDE, progress=progress)
+        if not tracks:
+            raise InputError(f"{path}: no face was found in this video; give a driving video that shows a face.")
+        track = join_tracks(tracks)
+        faces = 1 + sum(bool((t.found & tracks[0].found).any()) for t in tracks[1:])
         if cache is not None:
-            save_track(cache, track, note=note)
-    notes = (note,) if note else ()
-    return Performance(path.stem, track.params, track.times, track.found, track.width, track.height, path, notes)
+            save_track(cache, track, note=str(faces))
+    return Performance(
+        path.stem,
+        track.params,
+        track.times,
+        track.found,
+        track.width,
+        track.height,
+        faces,
+        path,
+        _say_several(path, faces),
+    )
 
 
-def _follow(path: Path, tracker: Tracker, progress: Progress) -> tuple[Track, str]:
-    """The most prominent face of a video and what to say about the others."""
-    tracks = track_video(path, tracker=tracker, max_side=MAX_SIDE, progress=progress)
-    if not tracks:
-        raise InputError(f"{path}: no face was found in this video; give a driving video that shows a face.")
-    track = join_tracks(tracks)
-    others = [t for t in tracks[1:] if bool((t.found & tracks[0].found).any())]
-    return track, f"{path.name} shows several faces; the most prominent one drives." if others else ""
+def _say_several(path: Path, faces: int) -> tuple[str, ...]:
+    return (f"{path.name} shows {faces} faces; the most prominent one drives.",) if faces > 1 else ()

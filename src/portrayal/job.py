@@ -1,4 +1,4 @@
-"""Writing an animation so that an interrupted one continues: finished stretches and the track wait beside the result."""
+"""Writing an animation so that an interrupted one continues: what is finished waits beside the result."""
 
 from __future__ import annotations
 

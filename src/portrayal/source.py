@@ -61,6 +61,8 @@ class Sitter:
     times: tuple[Fraction, ...]
     """Of a video's frames; of a picture (0,)."""
     faces: tuple[SourceFace, ...]
+    faces_found: int
+    """How many faces it shows, moving or not."""
     notes: tuple[str, ...]
     """What the user should know, each one sentence."""
 
@@ -133,7 +135,7 @@ def _from_picture(
         raise InputError(f"{shown}: no face was found in it; give a picture that shows a face, best from the front.")
     chosen, said = _choose(found, face, shown, lambda params: params)
     faces = _source_faces(chosen)
-    return Sitter(name, path, picture.shape[1::-1], picture, limit, (Fraction(0),), faces, notes + said)
+    return Sitter(name, path, picture.shape[1::-1], picture, limit, (Fraction(0),), faces, len(found), notes + said)
 
 
 def _from_video(path: Path, limit: int, tracker: Tracker, face: str, progress: Progress) -> Sitter:
@@ -151,7 +153,17 @@ def _from_video(path: Path, limit: int, tracker: Tracker, face: str, progress: P
         notes = (f"{path.name} was reduced from {long_side} to {limit} pixels on its long side.", *notes)
     if face == "largest" and len(tracks) > 1:
         notes = (*notes, f"{path.name} shows several faces; the most prominent one is used, --face all moves all.")
-    return Sitter(path.stem, path, size, None, limit, chosen[0].times, _source_faces([t.params for t in chosen]), notes)
+    return Sitter(
+        path.stem,
+        path,
+        size,
+        None,
+        limit,
+        chosen[0].times,
+        _source_faces([t.params for t in chosen]),
+        len(tracks),
+        notes,
+    )
 
 
 def _choose(found: list[T], face: str, name: str, params: Callable[[T], FaceParams]) -> tuple[list[T], tuple[str, ...]]:

@@ -194,7 +194,7 @@ class Frame:
 class System(Protocol):
     """What `portrayal.systems.<name>` exports; one entry of `SYSTEMS`."""
 
-    Config: type
+    Config: Any
     """Frozen dataclass with the presets tiny(), compact(), paper()."""
     STAGES: dict[str, Any]
     CAPABILITIES: frozenset[str]

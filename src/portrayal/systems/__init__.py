@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+import portrayal.systems.meshwarp as meshwarp
 from portrayal.errors import InputError
-from portrayal.systems import meshwarp
 from portrayal.types import System, as_system
 
 SYSTEMS: dict[str, System] = {
