@@ -188,7 +188,7 @@ def _choose(found: list[T], face: str, name: str, params: Callable[[T], FacePara
         raise _too_small(name, _side(params(chosen)))
     if face != "largest" or len(found) == 1:
         return [chosen], ()
-    number = from_left.index(chosen) + 1
+    number = next(i for i, item in enumerate(from_left, 1) if item is chosen)
     others = f"--face all moves all, --face 1 to {len(found)} chooses"
     return [chosen], (
         f"{name} shows {len(found)} faces; the largest is used, number {number} from the left ({others}).",
