@@ -26,17 +26,18 @@ def compose(
     gaze: Tensor,
     eye_openness: Tensor,
     confidence: Tensor,
+    size: tuple[int, int],
 ) -> FaceParams:
     """A face like `own` with another shape and pose.
 
     Args:
         own: t frames. own_shape: (t, 478, 3) its `head_shape`.
         shape: (t, 478, 3) head frame. The rest: as in `FaceParams`, in pixels of the picture of `own`.
+        size: (width, height) of that picture, see `picture_size`.
 
     Returns:
         t frames: landmarks, expression coefficients and camera follow from shape and pose.
     """
-    width, height = picture_size(own)
     return FaceParams(
         landmarks=head_to_picture(shape, scale, rotation, translation),
         identity=own.identity,
@@ -45,7 +46,7 @@ def compose(
         translation=translation,
         scale=scale,
         gaze=gaze,
-        camera=camera_from_pose(rotation, translation, scale, width=width, height=height),
+        camera=camera_from_pose(rotation, translation, scale, width=size[0], height=size[1]),
         eye_openness=eye_openness,
         confidence=confidence,
     )

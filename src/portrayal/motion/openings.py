@@ -126,18 +126,35 @@ def mean_lid_profile() -> Tensor:
     return gaps(mean)[0, :EYE_PAIRS] / size.repeat_interleave(7)[:, None]
 
 
-def lid_gaps(shape: Tensor, openness: Tensor) -> Tensor:
-    """Gaps that give eyes a wanted openness; all lid pairs keep their proportions.
+@dataclass(frozen=True)
+class Lids:
+    """The eyelids of a face and how they open."""
 
-    Args:
-        shape: (1 or t, 478, 3) head frame: the face whose lids they are.
-        openness: (t, 2) wanted, as `eye_openness` measures it; 0 makes the lids meet exactly.
+    own: Tensor
+    """(t, 14, 3) gaps as they are."""
+    openness: Tensor
+    """(t, 2) as they are, as `eye_openness` measures it."""
+    opening: Tensor
+    """(t, 14, 3) change of the gaps per openness."""
 
-    Returns:
-        (t, 14, 3); the gaps of `shape` itself where `openness` is what it has.
-    """
+    def gaps(self, openness: Tensor) -> Tensor:
+        """Gaps that give the eyes a wanted openness (t, 2); all pairs keep their proportions.
+
+        Returns:
+            (t, 14, 3); exactly `own` at the openness the face has, all zero at 0: the lids meet.
+        """
+        return self.own + _per_pair(openness - self.openness) * self.opening
+
+
+def lids(shape: Tensor) -> Lids:
+    """The eyelids of (t, 478, 3) head-frame shapes."""
     now, width, own = eye_openness(shape), eye_width(shape), gaps(shape)[:, :EYE_PAIRS]
-    size = (now * width).clamp_min(1e-3).repeat_interleave(7, 1)[..., None]
-    known = smoothstep(now, 0.05, 0.15).repeat_interleave(7, 1)[..., None]  # shut lids do not show their open shape
-    profile = known * own / size + (1 - known) * mean_lid_profile()
-    return own + ((openness - now) * width).repeat_interleave(7, 1)[..., None] * profile
+    known = _per_pair(smoothstep(now, 0.05, 0.15))  # shut lids do not show their open shape
+    return Lids(
+        own, now, known * own / _per_pair(now.clamp_min(0.01)) + (1 - known) * _per_pair(width) * mean_lid_profile()
+    )
+
+
+def _per_pair(each_eye: Tensor) -> Tensor:
+    """(t, 2) to (t, 14, 1)."""
+    return each_eye.repeat_interleave(7, 1)[..., None]

@@ -21,7 +21,7 @@ Tensors are float32 on the CPU.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -29,18 +29,10 @@ from torch import Tensor
 
 from portrayal.errors import InputError
 from portrayal.face.gaze import IRISES, gaze_to_irises
-from portrayal.face.measure import eye_openness
 from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
-from portrayal.motion.compose import compose, head_shape
-from portrayal.motion.openings import (
-    CLOSED_EYE,
-    CLOSED_LIPS,
-    EYE_PAIRS,
-    gaps,
-    lid_gaps,
-    set_gaps,
-)
+from portrayal.motion.compose import compose, head_shape, picture_size
+from portrayal.motion.openings import CLOSED_EYE, CLOSED_LIPS, EYE_PAIRS, gaps, lids, set_gaps
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.reference import hold_missing, reference_frame
 from portrayal.motion.regions import (
@@ -54,7 +46,9 @@ from portrayal.types import Driving, FaceParams
 LARGEST_GAZE = 0.7
 """Radians that the eyes turn at most to a side, unless the source's do already."""
 WIDEST_EYE = 0.6
-"""Openness that no eye exceeds."""
+"""Openness that no eye exceeds, unless the source's does already."""
+USUAL_EYE = 0.3
+"""Openness of a usual open eye; absolute motion keeps it as it is."""
 DrivingT = TypeVar("DrivingT", bound=Driving)
 
 
@@ -94,7 +88,7 @@ def ping_pong(index: Tensor, count: int) -> Tensor:
 class Retargeter:
     """Moves motion onto one source, with a fixed reference frame: for whole clips and, frame by frame, for a camera.
 
-    Holds only what does not change from frame to frame; `step` keeps no state.
+    Everything that does not change from frame to frame is worked out once; `step` keeps no state.
     """
 
     def __init__(self, source: FaceParams, reference: FaceParams, options: RetargetOptions | None = None) -> None:
@@ -105,24 +99,26 @@ class Retargeter:
             options: `smooth` and `reference` are not used here.
         """
         self.options = options or RetargetOptions()
-        self.model = load_face_model()
-        self.source = hold_missing(source)
-        self.reference = reference
-        rest = reference_frame(source) if len(source) > 1 else 0
-        self.rest = self.source[rest]
+        self.absolute = self.options.motion == "absolute"
+        self.model, self.reference = load_face_model(), reference
+        self.source, self.size = hold_missing(source), picture_size(source)
         self.own_shapes = head_shape(self.source)
-        self.rest_shape = self.own_shapes[rest : rest + 1]
+        rest = reference_frame(source) if len(source) > 1 else 0
+        self.rest, self.rest_shape = self.source[rest], self.own_shapes[rest : rest + 1]
         self.reference_shape = head_shape(reference)
-        self.rest_angles = rotation_to_angles(self.rest.rotation)
-        self.reference_angles = rotation_to_angles(reference.rotation)
         self.ratio = size_ratios(self.rest_shape, self.reference_shape)[:, None]
         self.mask = region_mask(self.options.region)[:, None]
-        if self.options.motion == "absolute":
+        self.from_shape = self.reference_shape
+        if self.absolute:  # the driving face at rest becomes the source's identity with the driving expression
             basis = self.model.expression_basis
-            driving_rest = torch.einsum("tc,cnd->tnd", reference.expression, basis)
-            own_rest = torch.einsum("tc,cnd->tnd", self.rest.expression, basis)
-            self.reference_shape = self.reference_shape - driving_rest + own_rest / self.ratio
-            self.reference_angles = self.rest_angles
+            driving_rest, own_rest = (torch.einsum("tc,cnd->tnd", p.expression, basis) for p in (reference, self.rest))
+            self.from_shape = self.reference_shape - driving_rest + own_rest / self.ratio
+        self.rest_angles = rotation_to_angles(self.rest.rotation)
+        self.from_angles = self.rest_angles if self.absolute else rotation_to_angles(reference.rotation)
+        self.from_gaze = self.rest.gaze if self.absolute else reference.gaze
+        self.lids, self.lips = lids(self.rest_shape), _Lips.prepare(self.rest_shape, self.reference_shape)
+        straight = gaze_to_irises(self.rest_shape, self.rest.gaze, self.model.iris_offsets)
+        self.iris_details = self.rest_shape[:, list(IRISES)] - straight
 
     def step(self, params: FaceParams, first: int = 0) -> FaceParams:
         """The motion of some driving frames on the source.
@@ -134,8 +130,10 @@ class Retargeter:
         Returns:
             t frames in pixels of the source's crop.
         """
-        index = ping_pong(first + torch.arange(len(params)), len(self.source))
-        own, own_shape = self.source[index], self.own_shapes[index]
+        own, own_shape = self.source, self.own_shapes
+        if len(params) > 1 or len(own) > 1:
+            index = ping_pong(first + torch.arange(len(params)), len(own))
+            own, own_shape = own[index], own_shape[index]
         rotation, scale, translation = self._pose(own, params)
         shape, eyes, gaze = self._expression(own, own_shape, params)
         return compose(
@@ -145,9 +143,10 @@ class Retargeter:
             rotation=rotation,
             scale=scale,
             translation=translation,
-            gaze=gaze.expand(len(params), -1, -1),
+            gaze=gaze,
             eye_openness=eyes,
             confidence=params.confidence,
+            size=self.size,
         )
 
     def _pose(self, own: FaceParams, params: FaceParams) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,7 +154,7 @@ class Retargeter:
         if self.options.region not in ("all", "pose") or self.options.strength == 0:
             return own.rotation, own.scale, own.translation
         strength, reference = self.options.strength, self.reference
-        turn = rotation_to_angles(params.rotation) - self.reference_angles
+        turn = rotation_to_angles(params.rotation) - self.from_angles
         turn = torch.remainder(turn + torch.pi, 2 * torch.pi) - torch.pi
         rotation = angles_to_rotation(self.rest_angles + strength * turn)
         scale = own.scale * (params.scale / reference.scale) ** strength
@@ -165,64 +164,83 @@ class Retargeter:
     def _expression(self, own: FaceParams, own_shape: Tensor, params: FaceParams) -> tuple[Tensor, Tensor, Tensor]:
         """Head-frame shape, eye openness and gaze of the result."""
         if self.options.region == "pose" or self.options.strength == 0:
-            return own_shape.expand(len(params), -1, -1), own.eye_openness, own.gaze
-        shape = head_shape(params)
-        driven = self.rest_shape + self.options.strength * self.ratio * (shape - self.reference_shape)
-        driven, gaze = self._look(driven, params)
-        wanted = torch.cat(
-            [
-                lid_gaps(self.rest_shape, self._openness(eye_openness(self.rest_shape), params)),
-                self._lip_gaps(driven, shape),
-            ],
-            1,
-        )
-        driven = set_gaps(driven, wanted)
+            return own_shape, own.eye_openness, own.gaze
+        shape, strength = head_shape(params), self.options.strength
+        driven = self.rest_shape + (strength * self.ratio) * (shape - self.from_shape)
+        gaze = self._gaze(params)
+        irises = gaze_to_irises(driven, gaze, self.model.iris_offsets) + self.iris_details
+        driven = torch.cat([driven[:, : IRISES[0]], irises], 1)
+        eyes, measured_eyes = self._openness(params)
+        lip_gaps = self.lips.gaps(gaps(driven), gaps(shape), strength=strength, absolute=self.absolute)
+        driven = set_gaps(driven, torch.cat([self.lids.gaps(eyes), lip_gaps], 1))
         result = own_shape + self.mask * (driven - own_shape)
         if self.options.region == "lips":
             return result, own.eye_openness, own.gaze
-        return result, self._openness(self.rest.eye_openness, params), gaze
+        return result, measured_eyes, gaze
 
-    def _openness(self, rest: Tensor, params: FaceParams) -> Tensor:
-        """(t, 2) eye openness of the result, where the source's own is `rest` (1, 2): shut when the driving eye is."""
+    def _openness(self, params: FaceParams) -> tuple[Tensor, Tensor]:
+        """(t, 2) eye openness of the result: by its landmarks, and as the tracker would measure it."""
         strength, now, reference = self.options.strength, params.eye_openness, self.reference.eye_openness
-        if self.options.motion == "absolute":
-            open_by = (now - CLOSED_EYE).clamp_min(0) * 0.3 / (0.3 - CLOSED_EYE)  # 0.3 stays 0.3
-            return (rest + strength * (open_by - rest)).clamp(0, WIDEST_EYE)
-        closed = (0.35 * reference).clamp(0, CLOSED_EYE)
-        factor = 1 + (now - reference) / (reference - closed).clamp_min(0.06)
-        factor = (1 + strength * (factor.clamp(0, 1.6) - 1)).clamp_min(0)
-        return torch.minimum(rest * factor, rest.clamp_min(WIDEST_EYE))
-
-    def _lip_gaps(self, driven: Tensor, shape: Tensor) -> Tensor:
-        """(t, 9, 3) gaps of the inner-lip pairs of the result: opened by as much as the driving lips (in proportion
-        to the mouth), closed in proportion, so that lips that close in the driving frame close here."""
-        strength = self.options.strength
-        closed = CLOSED_LIPS * mouth_width(self.reference_shape)[:, None]
-        now, reference, own = (gaps(s)[:, EYE_PAIRS:, 1] for s in (shape, self.reference_shape, self.rest_shape))
-        ratio = mouth_width(self.rest_shape)[:, None] / mouth_width(self.reference_shape)[:, None]
-        if self.options.motion == "absolute":
-            wider = ratio * (now - closed).clamp_min(0) - own
+        rest = torch.stack([self.lids.openness, self.rest.eye_openness])
+        if self.absolute:
+            wanted = (now - CLOSED_EYE).clamp_min(0) * (USUAL_EYE / (USUAL_EYE - CLOSED_EYE))
+            result = (rest + strength * (wanted - rest)).clamp_min(0)
         else:
-            opened = ratio * (now - reference).clamp_min(0)
-            shut = ((reference - now) / (reference - closed).clamp_min(3 * closed)).clamp(0, 1)
-            wider = opened - shut * own.clamp_min(0)
-        y = torch.maximum(own + strength * wider, own.clamp_max(0))
-        current = gaps(driven)[:, EYE_PAIRS:]
-        aside = (y.clamp_min(0) + 0.01) / (current[..., 1].clamp_min(0) + 0.01)
-        return torch.stack([current[..., 0] * aside.clamp(0, 1), y, current[..., 2] * aside.clamp(0, 1)], -1)
+            closed = (0.35 * reference).clamp_max(CLOSED_EYE)
+            factor = 1 + (now - reference) / (reference - closed).clamp_min(0.06)
+            result = rest * (1 + strength * (factor.clamp(0, 1.6) - 1)).clamp_min(0)
+        by_landmarks, measured = torch.minimum(result, rest.clamp_min(WIDEST_EYE)).unbind(0)
+        return by_landmarks, measured
 
-    def _look(self, driven: Tensor, params: FaceParams) -> tuple[Tensor, Tensor]:
-        """Irises carried over the eyeballs by the driving gaze, both alike; not while the driving eyes are shut."""
-        rest_gaze, offsets = self.rest.gaze, self.model.iris_offsets
-        reference = rest_gaze if self.options.motion == "absolute" else self.reference.gaze
+    def _gaze(self, params: FaceParams) -> Tensor:
+        """(t, 2, 2) gaze of the result: both eyes follow the driving eyes alike, but not while those are shut."""
         seen = smoothstep(params.eye_openness, CLOSED_EYE, 2 * CLOSED_EYE)[..., None]
-        gaze = rest_gaze + self.options.strength * _of_both(params.gaze - reference, seen)
-        gaze = gaze.clamp(rest_gaze.clamp_max(-LARGEST_GAZE), rest_gaze.clamp_min(LARGEST_GAZE))
-        moved = gaze_to_irises(driven, gaze, offsets) - gaze_to_irises(self.rest_shape, rest_gaze, offsets)
-        irises = self.rest_shape[:, list(IRISES)] + moved
-        return torch.cat([driven[:, : IRISES[0]], irises], 1), gaze
+        turn = ((params.gaze - self.from_gaze) * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp_min(1e-6)
+        rest = self.rest.gaze
+        gaze = rest + self.options.strength * seen.amax(1, keepdim=True) * turn
+        return gaze.clamp(rest.clamp_max(-LARGEST_GAZE), rest.clamp_min(LARGEST_GAZE))
 
 
-def _of_both(change: Tensor, seen: Tensor) -> Tensor:
-    """(t, 2, c) of each eye to (t, 1, c), weighted by how well each is seen; 0 if neither is."""
-    return (change * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp_min(1e-6) * seen.amax(1, keepdim=True)
+@dataclass(frozen=True)
+class _Lips:
+    """The inner lips of the source and of the driving face at rest."""
+
+    own: Tensor
+    """(1, 9) y of the source's gaps."""
+    reference: Tensor
+    """(1, 9) y of the driving face's."""
+    closed: Tensor
+    """(1, 1) gap up to which driving lips touch."""
+    ratio: Tensor
+    """(1, 1) width of the source's mouth / the driving one's."""
+
+    @classmethod
+    def prepare(cls, rest_shape: Tensor, reference_shape: Tensor) -> _Lips:
+        own, reference = (gaps(shape)[:, EYE_PAIRS:, 1] for shape in (rest_shape, reference_shape))
+        width = mouth_width(reference_shape)[:, None]
+        return cls(own, reference, CLOSED_LIPS * width, mouth_width(rest_shape)[:, None] / width)
+
+    def gaps(self, driven: Tensor, driving: Tensor, *, strength: float, absolute: bool) -> Tensor:
+        """Gaps of the inner-lip pairs of the result.
+
+        Opened by as much as the driving lips, in proportion to the mouth; closed in proportion to what the driving
+        lips had to close, so that lips that were open in both touch together.
+
+        Args:
+            driven: (t, 23, 3) gaps of the moved source so far. driving: (t, 23, 3) of the driving face.
+
+        Returns:
+            (t, 9, 3); never less than touching, or than the source has itself.
+        """
+        now = driving[:, EYE_PAIRS:, 1]
+        if absolute:
+            wider = self.ratio * (now - self.closed).clamp_min(0) - self.own
+        else:
+            shut = ((self.reference - now) / (self.reference - self.closed).clamp_min(3 * self.closed)).clamp(0, 1)
+            wider = self.ratio * (now - self.reference).clamp_min(0) - shut * self.own.clamp_min(0)
+        y = torch.maximum(self.own + strength * wider, self.own.clamp_max(0))
+        across, before, along = driven[:, EYE_PAIRS:].unbind(-1)
+        aligned = ((y.clamp_min(0) + 0.01) / (before.clamp_min(0) + 0.01)).clamp_max(
+            1
+        )  # lips that touch face each other
+        return torch.stack([across * aligned, y, along * aligned], -1)

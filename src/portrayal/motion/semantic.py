@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from portrayal.face.gaze import IRISES, gaze_to_irises
-from portrayal.face.measure import eye_openness
 from portrayal.face.morphable import load_face_model
 from portrayal.face.topology import MIRROR
-from portrayal.motion.openings import EYE_PAIRS, gaps, lid_gaps, set_gaps
+from portrayal.motion.openings import EYE_PAIRS, gaps, lids, set_gaps
 from portrayal.motion.regions import mean_face, size_ratios
 
 Action = Literal[
@@ -140,11 +139,12 @@ def act(
     for name, activation in actions.items():
         moved = moved + activation[:, None, None] * (ratio * table[name])
     own, wanted = gaps(shape), gaps(moved)
-    lids = lid_gaps(shape, eye_openness(shape) if openness is None else openness)
+    eyes = lids(shape)
+    eye_gaps = eyes.own if openness is None else eyes.gaps(openness)
     lips = wanted[:, EYE_PAIRS:].clone()
     lips[..., 1] = torch.maximum(lips[..., 1], own[:, EYE_PAIRS:, 1].clamp_max(0))
-    t = max(len(lids), len(lips))
-    moved = set_gaps(moved, torch.cat([lids.expand(t, -1, -1), lips.expand(t, -1, -1)], 1))
+    t = max(len(eye_gaps), len(lips))
+    moved = set_gaps(moved, torch.cat([eye_gaps.expand(t, -1, -1), lips.expand(t, -1, -1)], 1))
     before, after = gaze if gaze is not None else (shape.new_zeros(1, 2, 2), shape.new_zeros(1, 2, 2))
     offsets = load_face_model().iris_offsets
     irises = gaze_to_irises(moved, after.expand(t, -1, -1), offsets) - gaze_to_irises(shape, before, offsets)
