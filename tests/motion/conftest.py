@@ -34,7 +34,7 @@ def person() -> Person:
         t = max([len(x) for x in curves], default=1)
         generator = torch.Generator().manual_seed(seed)
         identity = 0.7 * torch.randn(1, 80, generator=generator)
-        rest = model.shape(identity, torch.zeros(1, 64))
+        rest = act(model.shape(identity, torch.zeros(1, 64)), {}, together=torch.ones(1))
         own_gaze, own_eyes = torch.zeros(1, 2, 2), eye_openness(rest)
         openness = own_eyes.expand(t, 2) if blink is None else own_eyes * (1 - blink[:, None])
         looks = own_gaze.expand(t, 2, 2) if gaze is None else gaze[:, None].expand(t, 2, 2)

@@ -15,7 +15,8 @@ from portrayal.face.camera import camera_from_pose
 from portrayal.face.measure import eye_openness, mouth_openness
 from portrayal.face.morphable import fit_params, load_face_model
 from portrayal.face.pose import angles_to_rotation, fit_similarity, head_to_picture, rotation_to_angles
-from portrayal.motion.compose import head_shape, picture_size
+from portrayal.face.topology import RIGID
+from portrayal.motion.compose import head_shape
 from portrayal.motion.openings import EYE_PAIRS, gaps
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.regions import eye_mask, lips_mask
@@ -56,7 +57,9 @@ def moved_picture(params: FaceParams, *, roll: float = 0.0, scale: float = 1.0, 
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("strength", [0.5, 1.0, 1.5])
 def test_driving_at_its_reference_gives_the_source(person, region, strength):
-    source = person(3, angles=torch.tensor([[0.3, -0.1, 0.2]]), jaw=torch.tensor([0.2]), gaze=torch.tensor([[0.1, 0.0]]))
+    source = person(
+        3, angles=torch.tensor([[0.3, -0.1, 0.2]]), jaw=torch.tensor([0.2]), gaze=torch.tensor([[0.1, 0.0]])
+    )
     driving = driving_of(person(4, angles=torch.tensor([[-0.2, 0.1, 0.1]]), smile=torch.tensor([0.4])))
     result = retarget(source, driving, RetargetOptions(region=region, strength=strength, **STILL))
     assert_same(result.params, source)
@@ -71,7 +74,9 @@ def test_strength_zero_gives_the_source(person, actor, motion, region):
 
 
 @quick
-@given(own=st.tuples(*[st.floats(-0.4, 0.4)] * 3), turn=st.tuples(*[st.floats(-0.4, 0.4)] * 3), strength=st.floats(0, 1.5))
+@given(
+    own=st.tuples(*[st.floats(-0.4, 0.4)] * 3), turn=st.tuples(*[st.floats(-0.4, 0.4)] * 3), strength=st.floats(0, 1.5)
+)
 def test_angles_add(person, own, turn, strength):
     source, rest = person(3, angles=torch.tensor([own])), torch.tensor([0.05, -0.1, 0.1])
     driving = person(4, angles=torch.stack([rest, rest + torch.tensor(turn)]))
@@ -88,7 +93,9 @@ def test_rolling_the_driving_picture_rolls_the_result(person, actor, roll):
     source, driving = person(3, angles=torch.tensor([[0.4, 0.1, 0.2]])), actor(5)
     mover = Retargeter(source, driving[0])
     plain, rolled = mover.step(driving), mover.step(moved_picture(driving, roll=roll))
-    assert_close(rolled.rotation, angles_to_rotation(torch.tensor([[0.0, 0.0, roll]])) @ plain.rotation, atol=1e-5, rtol=0)
+    assert_close(
+        rolled.rotation, angles_to_rotation(torch.tensor([[0.0, 0.0, roll]])) @ plain.rotation, atol=1e-5, rtol=0
+    )
     assert_close(head_shape(rolled), head_shape(plain), atol=1e-4, rtol=0)
 
 
@@ -176,9 +183,8 @@ def test_absolute_takes_the_driving_rotation_and_keeps_the_identity(person, acto
     result = retarget(source, driving_of(driving), RetargetOptions(motion="absolute", **STILL)).params
     assert_close(result.rotation, driving.rotation, atol=1e-5, rtol=0)
     assert_close(result.identity, source.identity.expand(len(driving), -1))
-    again = fit_params(load_face_model(), result.landmarks, width=512, height=512).identity[0]
-    distance = [(again - face.identity[0]).norm() for face in (source, driving)]
-    assert distance[0] < 0.5 * distance[1]
+    shapes = [head_shape(face)[:, RIGID] for face in (result, source, driving)]
+    assert (shapes[0] - shapes[1]).norm(dim=-1).mean() < 0.25 * (shapes[0] - shapes[2]).norm(dim=-1).mean()
 
 
 def test_absolute_motion_of_the_same_person_is_that_person(actor):
@@ -226,7 +232,7 @@ def test_all_fields_say_the_same(person, actor, motion):
     assert rotation_to_angles(again.rotation.mT @ result.rotation).abs().max() < 0.02
     assert_close(again.scale, result.scale, atol=0, rtol=0.01)
     assert (again.expression - result.expression).square().mean().sqrt() < 0.15
-    assert_close(eye_openness(result.landmarks), result.eye_openness, atol=2e-3, rtol=0)
+    assert_close(eye_openness(result.landmarks), result.eye_openness, atol=5e-3, rtol=0)
     seen = result.eye_openness > 0.15
     assert (again.gaze - result.gaze)[seen].abs().max() < 0.06
     camera = camera_from_pose(result.rotation, result.translation, result.scale, width=512, height=512)
@@ -296,11 +302,3 @@ def test_tensors_of_a_system_pass_through(person, actor):
     assert isinstance(result, Coded)
     assert_close(result.code, driving.code)
     assert result.times == driving.times
-
-
-@given(width=st.integers(64, 2000), height=st.integers(64, 2000))
-@quick
-def test_picture_size_is_read_off_the_camera(person, width, height):
-    face = person(3, angles=torch.tensor([[0.3, 0.2, -0.4]]))
-    camera = camera_from_pose(face.rotation, face.translation, face.scale, width=width, height=height)
-    assert picture_size(face.replace(camera=camera)) == (width, height)

@@ -42,6 +42,8 @@ class Score:
         self.yaw, self.pitch, self.roll = zero, zero, zero
         self.gaze_yaw, self.gaze_pitch = zero, zero
         self.shut, self.squint = zero, zero
+        self.together = zero
+        """(t,) lips that touch although the jaw is open."""
 
     def add(self, name: Action, curve: Tensor) -> None:
         """Add a curve (t,) to an action."""
@@ -92,7 +94,7 @@ def _sway(score: Score, degrees: float, seed: int) -> None:
 def talk(fps: float) -> Score:
     """One sentence with small nods on its stresses and three blinks."""
     score = Score(5.2, fps)
-    speech, stresses = speak(score.time, start=0.35)
+    speech, score.together, stresses = speak(score.time, start=0.35)
     for name, curve in speech.items():
         score.add(name, curve)
     for i, at in enumerate(stresses):
@@ -198,11 +200,12 @@ def builtin_motion(name: str, fps: float | Fraction = 25) -> Driving:
 
 def perform(score: Score) -> FaceParams:
     """(t frames) the mean face doing what `score` says, in the middle of a `SIDE` x `SIDE` picture."""
-    model, rest, t = load_face_model(), mean_face()[None], score.count
+    model, t = load_face_model(), score.count
+    rest = act(mean_face()[None], {}, together=torch.ones(1))
     gaze = torch.stack([score.gaze_yaw, score.gaze_pitch], -1)[:, None].expand(-1, 2, -1)
     own = eye_openness(rest)
     openness = follow_gaze(own * (1 - score.squint[:, None]), gaze) * (1 - score.shut[:, None])
-    shape = act(rest, score.actions, openness=openness, gaze=(torch.zeros(1, 2, 2), gaze))
+    shape = act(rest, score.actions, openness=openness, together=score.together, gaze=(torch.zeros(1, 2, 2), gaze))
     rotation = angles_to_rotation(torch.stack([score.yaw, score.pitch, score.roll], -1))
     scale = torch.full((t,), UNIT_PX)
     neck = torch.tensor(NECK)

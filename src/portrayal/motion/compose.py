@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from portrayal.face.camera import FACE_DEPTH, WORLD_UNITS_PER_HEAD_UNIT, camera_from_pose, split_camera
+from portrayal.face.camera import camera_from_pose
 from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import head_to_picture, picture_to_head
 from portrayal.types import FaceParams
@@ -26,18 +26,21 @@ def compose(
     gaze: Tensor,
     eye_openness: Tensor,
     confidence: Tensor,
-    size: tuple[int, int],
+    size: tuple[float, float] | None,
 ) -> FaceParams:
     """A face like `own` with another shape and pose.
 
     Args:
         own: t frames. own_shape: (t, 478, 3) its `head_shape`.
         shape: (t, 478, 3) head frame. The rest: as in `FaceParams`, in pixels of the picture of `own`.
-        size: (width, height) of that picture, see `picture_size`.
+        size: (width, height) of that picture, see `portrayal.face.camera.picture_size`; None keeps the camera of `own`.
 
     Returns:
         t frames: landmarks, expression coefficients and camera follow from shape and pose.
     """
+    camera = own.camera
+    if size is not None:
+        camera = camera_from_pose(rotation, translation, scale, width=size[0], height=size[1])
     return FaceParams(
         landmarks=head_to_picture(shape, scale, rotation, translation),
         identity=own.identity,
@@ -46,20 +49,7 @@ def compose(
         translation=translation,
         scale=scale,
         gaze=gaze,
-        camera=camera_from_pose(rotation, translation, scale, width=size[0], height=size[1]),
+        camera=camera,
         eye_openness=eye_openness,
         confidence=confidence,
     )
-
-
-def picture_size(params: FaceParams) -> tuple[int, int]:
-    """(width, height) in pixels of the picture that `params` was measured in, read off its first camera.
-
-    Undoes `portrayal.face.camera.camera_from_pose`, which puts the middle of the face at a depth that tells the size.
-    """
-    cam2world, intrinsics = split_camera(params.camera[0])
-    unit = WORLD_UNITS_PER_HEAD_UNIT
-    head_depth = -(cam2world[:3, 2] @ cam2world[:3, 3])
-    depth = head_depth - unit * FACE_DEPTH * params.rotation[0, 2, 2]
-    side = depth * params.scale[0] / unit  # focal length in pixels
-    return round(float(side / intrinsics[0, 0])), round(float(side / intrinsics[1, 1]))

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from portrayal.errors import InputError
+from portrayal.face.camera import picture_size
 from portrayal.face.measure import eye_openness
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
-from portrayal.motion.compose import compose, head_shape, picture_size
+from portrayal.motion.compose import compose, head_shape
 from portrayal.motion.semantic import NECK, SQUINT, Action, act, follow_gaze
 from portrayal.types import Edit, FaceParams
 
@@ -60,7 +61,7 @@ def apply_edit(params: FaceParams, edit: Edit) -> FaceParams:
         gaze=gaze,
         eye_openness=_openness(params.eye_openness, edit, turn),
         confidence=params.confidence,
-        size=picture_size(params),
+        size=picture_size(params.camera, params.scale),
     )
 
 

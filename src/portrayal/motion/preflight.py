@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from portrayal.face.measure import inter_ocular, mouth_openness
+from portrayal.face.measure import mouth_openness
 from portrayal.face.pose import rotation_to_angles
+from portrayal.face.smooth import jitter_score
 from portrayal.motion.openings import CLOSED_EYE
 from portrayal.motion.reference import Reference, choose_reference
 from portrayal.types import FaceParams
@@ -25,8 +26,8 @@ LARGEST_NOD_DEG = 20.0
 SMALL_FACE_PX = 130
 TINY_FACE_PX = 60
 """Width of the face."""
-SHAKY = 0.006
-"""Trembling of the landmarks in inter-ocular distances (see `trembling`)."""
+SHAKY = 1.0
+"""`jitter_score` in percent; well tracked talking people have 0.5."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def preflight(
         if driving_size is not None:
             found += _driving_place(driving, driving_size)
         chosen = choose_reference(driving, source[0])
-        found += [_turns(source, driving, chosen.index), *_steadiness(driving)]
+        found += [_turns(source, driving, chosen.index), *_steadiness(driving, driving_times)]
         found += [_reference(chosen, len(driving), driving_times)]
     order = ("problem", "warning", "note", "good")
     return sorted(found, key=lambda finding: order.index(finding.severity))
@@ -185,10 +186,10 @@ def _turns(source: FaceParams, driving: FaceParams, reference: int) -> Finding:
     )
 
 
-def _steadiness(driving: FaceParams) -> Iterator[Finding]:
-    shake = trembling(driving)
+def _steadiness(driving: FaceParams, times: Sequence[Fraction] | None) -> Iterator[Finding]:
+    shake = jitter_score(driving.landmarks, times or range(len(driving)))
     if shake > SHAKY:
-        text = f"the motion trembles by {shake:.1%} of the distance of the eyes; more --smooth helps."
+        text = f"the landmarks tremble by {shake:.1f} % of the distance of the eyes; more --smooth helps."
         yield Finding("warning", "driving", text)
 
 
@@ -196,24 +197,6 @@ def _reference(chosen: Reference, count: int, times: Sequence[Fraction] | None) 
     at = f" at {float(times[chosen.index]):.2f} s" if times is not None else ""
     text = f"frame {chosen.index}{at} of {count} is the reference for relative motion: {chosen.reason()}."
     return Finding("note" if chosen.objections() else "good", "driving", text)
-
-
-def trembling(params: FaceParams) -> float:
-    """Median of how far landmarks are from the middle of their places one frame before and after.
-
-    Args:
-        params: t frames.
-
-    Returns:
-        In inter-ocular distances; 0 for fewer than three frames. Smooth motion, however fast, counts little.
-    """
-    if len(params) < 3:
-        return 0.0
-    x = params.landmarks[..., :2]
-    off = (x[1:-1] - (x[:-2] + x[2:]) / 2).norm(dim=-1).median(1).values / inter_ocular(params.landmarks)[1:-1]
-    found = params.confidence > 0
-    together = found[1:-1] & found[:-2] & found[2:]
-    return float(off[together].median()) if bool(together.any()) else 0.0
 
 
 def _degrees(params: FaceParams) -> Tensor:

@@ -28,10 +28,12 @@ import torch
 from torch import Tensor
 
 from portrayal.errors import InputError
+from portrayal.face.camera import picture_size
 from portrayal.face.gaze import IRISES, gaze_to_irises
 from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
-from portrayal.motion.compose import compose, head_shape, picture_size
+from portrayal.face.smooth import smooth_params
+from portrayal.motion.compose import compose, head_shape
 from portrayal.motion.openings import CLOSED_EYE, CLOSED_LIPS, EYE_PAIRS, gaps, lids, set_gaps
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.reference import hold_missing, reference_frame
@@ -55,6 +57,8 @@ DrivingT = TypeVar("DrivingT", bound=Driving)
 def retarget(source: FaceParams, driving: DrivingT, options: RetargetOptions | None = None) -> DrivingT:
     """The driving motion on the source's face (see the module's docstring and `RetargetOptions`).
 
+    The driving motion is first smoothed over time by `options.smooth`; give 0 if that is done already.
+
     Args:
         source: t = 1, the portrait in its crop; or a source video's t = n. A shorter source video is played
             forwards and backwards until the driving motion ends.
@@ -69,6 +73,8 @@ def retarget(source: FaceParams, driving: DrivingT, options: RetargetOptions | N
     """
     options = options or RetargetOptions()
     params = hold_missing(driving.params)
+    if options.smooth > 0:
+        params = smooth_params(params, driving.times, options.smooth)
     index = reference_frame(params, source[0]) if options.reference is None else options.reference
     if not 0 <= index < len(params):
         raise InputError(
@@ -101,7 +107,7 @@ class Retargeter:
         self.options = options or RetargetOptions()
         self.absolute = self.options.motion == "absolute"
         self.model, self.reference = load_face_model(), reference
-        self.source, self.size = hold_missing(source), picture_size(source)
+        self.source, self.size = hold_missing(source), picture_size(source.camera, source.scale)
         self.own_shapes = head_shape(self.source)
         rest = reference_frame(source) if len(source) > 1 else 0
         self.rest, self.rest_shape = self.source[rest], self.own_shapes[rest : rest + 1]

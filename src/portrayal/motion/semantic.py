@@ -121,6 +121,7 @@ def act(
     actions: Mapping[Action, Tensor],
     *,
     openness: Tensor | None = None,
+    together: Tensor | None = None,
     gaze: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """A face doing several things at once.
@@ -129,6 +130,7 @@ def act(
         shape: (1 or t, 478, 3) head frame: the face before.
         actions: name to (t,) activation, also negative or above 1.
         openness: (t, 2) of the eyes afterwards, as `eye_openness` measures it; None keeps it.
+        together: (t,) 1 brings the lips together whatever the jaw does, 0 leaves them.
         gaze: (before, after), (1 or t, 2, 2) each; None keeps the irises where they are in their eyes.
 
     Returns:
@@ -142,6 +144,8 @@ def act(
     eyes = lids(shape)
     eye_gaps = eyes.own if openness is None else eyes.gaps(openness)
     lips = wanted[:, EYE_PAIRS:].clone()
+    if together is not None:
+        lips = lips * (1 - together[:, None, None])
     lips[..., 1] = torch.maximum(lips[..., 1], own[:, EYE_PAIRS:, 1].clamp_max(0))
     t = max(len(eye_gaps), len(lips))
     moved = set_gaps(moved, torch.cat([eye_gaps.expand(t, -1, -1), lips.expand(t, -1, -1)], 1))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from portrayal.motion.regions import smoothstep
 from portrayal.motion.semantic import Action
 
 PARTS: tuple[Action, ...] = ("jaw", "pucker", "funnel", "stretch", "press", "tuck")
@@ -68,14 +69,14 @@ def timeline(sentence: str, start: float) -> list[tuple[Sound, float, bool]]:
     return row
 
 
-def speak(time: Tensor, *, start: float, sentence: str = SENTENCE) -> tuple[dict[Action, Tensor], list[float]]:
+def speak(time: Tensor, *, start: float, sentence: str = SENTENCE) -> tuple[dict[Action, Tensor], Tensor, list[float]]:
     """Mouth shapes of a sentence.
 
     Args:
         time: (t,) seconds, of a loop that is longer than the sentence. start: when the sentence begins.
 
     Returns:
-        action: (t,) activations, 0 at both ends; and the times of the stresses.
+        action: (t,) activations, 0 at both ends; (t,) 1 where the lips touch; and the times of the stresses.
     """
     row = timeline(sentence, start)
     end = row[-1][1] + VOWEL_S
@@ -91,4 +92,7 @@ def speak(time: Tensor, *, start: float, sentence: str = SENTENCE) -> tuple[dict
         target = torch.tensor([x * f for x, f in zip(targets, louder, strict=True)])
         total = dominance.sum(1) + silence[:, 0]
         curves[part] = (dominance * target).sum(1) / total * ends * ends * (3 - 2 * ends)
-    return curves, [centre for _, centre, stressed in row if stressed]
+    touching = [centre for sound, centre, _ in row if sound is SOUNDS["m"]]
+    near = [smoothstep((time - centre).abs(), 0.085, 0.03) for centre in touching]
+    together = torch.stack(near).amax(0) if near else torch.zeros_like(time)
+    return curves, together, [centre for _, centre, stressed in row if stressed]
