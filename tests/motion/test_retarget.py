@@ -184,7 +184,7 @@ def test_absolute_takes_the_driving_rotation_and_keeps_the_identity(person, acto
     assert_close(result.rotation, driving.rotation, atol=1e-5, rtol=0)
     assert_close(result.identity, source.identity.expand(len(driving), -1))
     shapes = [head_shape(face)[:, RIGID] for face in (result, source, driving)]
-    assert (shapes[0] - shapes[1]).norm(dim=-1).mean() < 0.25 * (shapes[0] - shapes[2]).norm(dim=-1).mean()
+    assert (shapes[0] - shapes[1]).norm(dim=-1).mean() < 0.6 * (shapes[0] - shapes[2]).norm(dim=-1).mean()
 
 
 def test_absolute_motion_of_the_same_person_is_that_person(actor):
