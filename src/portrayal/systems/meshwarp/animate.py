@@ -1,0 +1,133 @@
+"""A portrait as a moving mesh: the picture itself, bent by the landmarks of each driving frame.
+
+Once per portrait (`encode_source`) the face's landmarks become a mesh that rings of vertices continue over hair, neck
+and background to the still border of the crop; the eyeballs and the inside of the mouth are prepared behind it. Per
+frame (`render`) the mesh is drawn from far to near into a map of source positions, the picture is read through it, and
+eyeballs and mouth are laid into the openings between lids and lips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
+from portrayal.systems.meshwarp.config import Config
+from portrayal.systems.meshwarp.eyes import Eye, build_eyes, render_eyes, shut_lids
+from portrayal.systems.meshwarp.layers import Array, Picture, close_openings
+from portrayal.systems.meshwarp.mesh import Pose, Rings, build_rings, move_rings, place_lashes
+from portrayal.systems.meshwarp.model import MeshWarp
+from portrayal.systems.meshwarp.mouth import Mouth, build_mouth, render_mouth
+from portrayal.systems.meshwarp.raster import backward_displacement, read_source
+from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
+
+
+@dataclass(frozen=True)
+class MeshwarpSource(Source):
+    """A portrait with its mesh and what lies behind its openings."""
+
+    texture: Picture
+    """(h, w, 3) float32 [0, 1], the portrait with the insides of eyes and mouth painted over."""
+    landmarks: Array
+    """(478, 3) pixels of the crop."""
+    pose: Pose
+    rings: Rings
+    triangles: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    """(k, 3) of the whole mesh."""
+    lash_edges: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    """(l, 2) as in `MeshWarp`."""
+    eyes: tuple[Eye, Eye]
+    mouth: Mouth
+
+
+def build(config: Config) -> MeshWarp:
+    """The model; nothing to load into it."""
+    return MeshWarp(config)
+
+
+def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
+    """Build the mesh of a portrait and complete what it hides (some tens of milliseconds at 512 x 512).
+
+    Raises:
+        ValueError: if the portrait is not (1, 3, h, w) with one frame of parameters.
+    """
+    image = portrait.image
+    if image.ndim != 4 or image.shape[:2] != (1, 3) or len(portrait.params) != 1:
+        raise ValueError(
+            f"portrait must be one (1, 3, h, w) picture with one face, got {tuple(image.shape)} and {len(portrait.params)}"
+        )
+    texture = np.ascontiguousarray(image[0].permute(1, 2, 0).float().cpu().numpy())
+    landmarks = _array(portrait.params.landmarks[0])
+    pose = _pose(portrait.params, 0)
+    config = model.config
+    rings = build_rings(
+        landmarks,
+        pose,
+        width=image.shape[3],
+        height=image.shape[2],
+        first=468 + len(model.lash_edges),
+        rings=config.rings,
+        skull_depth=config.skull_depth,
+        still=config.still_border,
+        reach=config.jaw_reach,
+    )
+    triangles = np.concatenate([model.face_triangles.cpu().numpy(), rings.triangles])
+    eyes = build_eyes(texture, landmarks)
+    mouth = build_mouth(texture, landmarks, pose.plane)
+    skin = close_openings(texture, landmarks, (RIGHT_EYE, LEFT_EYE, *([LIPS_INNER] if mouth.shown > 0 else [])))
+    return MeshwarpSource(portrait, skin, landmarks, pose, rings, triangles, model.lash_edges.cpu().numpy(), eyes, mouth)
+
+
+def encode_driving(model: MeshWarp, clip: FaceClip) -> Driving:
+    """The motion of a clip: landmarks and pose are all that this system needs."""
+    return Driving(params=clip.params, times=clip.times)
+
+
+def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterator[Tensor]:
+    """Draw the portrait with a motion that is already retargeted to it.
+
+    Args:
+        driving: landmarks and pose in pixels of the portrait; the portrait's own parameters give the portrait back.
+
+    Yields:
+        (b, 3, h, w) float32 [0, 1] on the portrait's device, b up to `Config.frames_per_batch`.
+    """
+    device = source.portrait.image.device
+    batch = model.config.frames_per_batch
+    for start in range(0, len(driving), batch):
+        indices = range(start, min(start + batch, len(driving)))
+        frames = np.stack([render_frame(model, source, driving.params, i) for i in indices])
+        yield torch.from_numpy(frames).permute(0, 3, 1, 2).to(device)
+
+
+def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Picture:
+    """One frame: (h, w, 3) float32 [0, 1]."""
+    config = model.config
+    height, width = source.texture.shape[:2]
+    pose = _pose(params, index)
+    landmarks = shut_lids(source.landmarks, _array(params.landmarks[index]))
+    edges = source.lash_edges
+    lashes = place_lashes(edges, source.landmarks, landmarks, pose.scale / source.pose.scale)
+    rings = move_rings(source.rings, source.landmarks, landmarks, source.pose, pose)
+    rest = np.concatenate([source.landmarks[:468], lashes[0], source.rings.rest])
+    vertices = np.concatenate([landmarks[:468], lashes[1], rings])
+    displacement = backward_displacement(
+        rest, vertices, source.triangles, behind=model.holes, width=width, height=height, step=config.map_step
+    )
+    frame = read_source(source.texture, displacement, config.map_step)
+    turn = source.pose.plane @ np.linalg.inv(pose.plane)
+    render_eyes(frame, source.eyes, landmarks, turn)
+    render_mouth(frame, source.mouth, source.landmarks, landmarks, turn, pose.plane)
+    return frame
+
+
+def _pose(params: FaceParams, index: int) -> Pose:
+    return Pose(float(params.scale[index]), _array(params.rotation[index]), _array(params.translation[index]))
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.detach().double().cpu().numpy()

@@ -1,0 +1,120 @@
+"""Small pictures that lie behind openings of the face: where to draw them, how to read and how to complete them.
+
+Convention: points are continuous pixels (centres at half integers); a `Box` is a whole-pixel window of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Picture = NDArray[np.float32]
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+class Box(NamedTuple):
+    """Columns left..right and rows top..bottom (ends excluded)."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def empty(self) -> bool:
+        return self.right <= self.left or self.bottom <= self.top
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def centres(self) -> tuple[Picture, Picture]:
+        """Pixel centres: x (1, w) and y (h, 1)."""
+        x = np.arange(self.left, self.right, dtype=np.float32) + 0.5
+        y = np.arange(self.top, self.bottom, dtype=np.float32) + 0.5
+        return x[None], y[:, None]
+
+
+def box_around(points: Array, margin: float, width: int, height: int) -> Box:
+    """The window that holds the points (n, 2) and a margin in pixels, cut to the picture; may be empty."""
+    low, high = np.floor(points.min(0) - margin).astype(int), np.ceil(points.max(0) + margin).astype(int)
+    return Box(max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), width), min(int(high[1]), height))
+
+
+def polygon_mask(polygon: Array, box: Box) -> Picture:
+    """(h, w) of the box: share of each pixel inside the polygon (n, 2)."""
+    mask = np.zeros(box.shape, np.uint8)
+    points = np.round((polygon - (box.left + 0.5, box.top + 0.5)) * 16).astype(np.int32)
+    cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, 4)
+    return mask.astype(np.float32) / 255
+
+
+def read_affine(texture: Picture, box: Box, matrix: Array, offset: Array) -> Picture:
+    """Sample a texture over a box: box pixel x reads the texture at matrix @ x + offset (both in continuous pixels)."""
+    shift = matrix @ (box.left + 0.5, box.top + 0.5) + offset - 0.5
+    affine = np.concatenate([matrix, shift[:, None]], 1)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(texture, affine, box.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def fill_smoothly(image: Picture, known: NDArray[np.bool_], sigma: float = 1.0) -> Picture:
+    """The same picture where `known`, elsewhere the weighted mean of known pixels, of nearer ones first.
+
+    Args:
+        image: (h, w, c). known: (h, w), at least one pixel.
+        sigma: reach of the first pass in pixels; it doubles until all are filled.
+    """
+    filled, have = image.copy(), known.copy()
+    weight = known.astype(np.float32)
+    while not have.all():
+        total = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+        mean = cv2.GaussianBlur(image * weight[..., None], (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+        new = ~have & (total > 0.02)
+        filled[new] = mean.reshape(image.shape)[new] / total[new, None]
+        have |= new
+        sigma *= 1.6
+        if sigma > 2 * max(image.shape):
+            filled[~have] = image[known].mean(0)
+            break
+    smooth = cv2.GaussianBlur(filled, (0, 0), 1.0)
+    return np.where(known[..., None], image, smooth)
+
+
+def close_openings(image: Picture, landmarks: Array, contours: Sequence[tuple[int, ...]]) -> Picture:
+    """The picture with eyes or mouth painted over from their rims: what the skin shows where an opening closes.
+
+    Args:
+        image: (h, w, 3). landmarks: (478, 3). contours: landmarks around each opening.
+    """
+    out = image.copy()
+    for contour in contours:
+        points = landmarks[list(contour), :2]
+        box = box_around(points, 4, image.shape[1], image.shape[0])
+        if box.empty:
+            continue
+        inside = polygon_mask(points, box) > 0.999
+        core = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        if core.any():
+            out[box.slices] = fill_smoothly(image[box.slices], ~core)
+    return out
+
+
+def blend(frame: Picture, box: Box, layer: Picture, alpha: Picture) -> None:
+    """Lay a picture over a window of the frame, in place; alpha (h, w)."""
+    window = frame[box.slices]
+    window += alpha[..., None] * (layer - window)
+
+
+def smoothstep(x: NDArray[np.floating], low: float = 0.0, high: float = 1.0) -> NDArray[np.floating]:
+    """0 below low, 1 above high, smooth in between."""
+    x = np.clip((x - low) / (high - low), 0, 1)
+    return x * x * (3 - 2 * x)

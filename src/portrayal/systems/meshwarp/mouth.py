@@ -1,0 +1,300 @@
+"""The inside of the mouth: teeth, tongue and shadow behind the lips.
+
+The upper teeth belong to the head, the lower teeth and the tongue to the jaw. Where the source shows the inside of
+its mouth, those pixels are used and only continued; otherwise teeth are drawn and toned after the picture.
+
+Convention: "mouth frame" = x right, y down along the head's own axes, head units, origin at the base of the nose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from portrayal.face.topology import LIPS_INNER, LIPS_OUTER
+from portrayal.systems.meshwarp.layers import (
+    LUMA,
+    Array,
+    Box,
+    Picture,
+    blend,
+    box_around,
+    fill_smoothly,
+    polygon_mask,
+    read_affine,
+    smoothstep,
+)
+
+NOSE_BASE = (2, 97, 326)
+JAW = (152, 148, 377, 175, 199)
+"""Points of the chin."""
+TEXTURE = (-0.4, -0.1, 0.4, 0.7)
+"""Window of the drawn teeth in the mouth frame with the closed lips' line at y = 0.3: left, top, right, bottom."""
+TEXTURE_LINE = 0.3
+DENSITY = 320
+"""Pixels of the drawn teeth per head unit."""
+
+# Visible widths from the middle outwards, drop of the biting edge below the lips' line, and height, in head units (9 cm).
+UPPER = ((0.093, 0.034, 0.112), (0.072, 0.026, 0.098), (0.062, 0.031, 0.106), (0.046, 0.022, 0.086), (0.034, 0.016, 0.08))
+LOWER = ((0.058, 0.012, 0.1), (0.062, 0.012, 0.1), (0.06, 0.006, 0.1), (0.046, 0.014, 0.09), (0.036, 0.02, 0.08))
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """The mouth of the source."""
+
+    upper: Picture
+    """(h, w, 4) upper teeth and gum over `TEXTURE`: colour and coverage."""
+    lower: Picture
+    """(h, w, 4) lower teeth and tongue."""
+    cavity: Picture
+    """(3,) colour of the depth."""
+    box: Box
+    """Window of `exact` and `clean` in the source's crop."""
+    exact: Picture
+    """(h, w, 3) the source's own pixels between the lips up to their rim: right as long as nothing moves."""
+    clean: Picture
+    """(h, w, 4) the same without the rim, continued outwards, and how much they count."""
+    shown: float
+    """0 the source's mouth is shut, 1 it shows its inside."""
+    keep: float
+    """How far the source's own pixels still count when the opening changes: 1 a row of teeth or an open throat."""
+    line: float
+    """Where the closed lips meet, y in the mouth frame."""
+    gap: float
+    """Height of the source's opening, head units."""
+    blur: float
+    """Standard deviation of the picture's own blur, pixels."""
+
+
+def build_mouth(image: Picture, landmarks: Array, plane: Array) -> Mouth:
+    """Prepare the inside of the mouth.
+
+    Args:
+        image: (h, w, 3) [0, 1]. landmarks: (478, 3) pixels.
+        plane: (2, 2) mouth frame to pixels of the source (`Pose.plane`).
+    """
+    height, width = image.shape[:2]
+    unit = float(np.sqrt(abs(np.linalg.det(plane))))
+    gap = lip_gap(landmarks, plane)
+    shown = float(smoothstep(np.array(gap), 0.035, 0.075))
+    upper_lip = _to_mouth(landmarks[[82, 13, 312], :2], landmarks, plane)[:, 1].mean()
+    line = float(upper_lip + 0.25 * gap if shown < 1 else upper_lip + 0.02)
+
+    opening = landmarks[list(LIPS_INNER), :2]
+    box = box_around(opening, 0.12 * unit + 3, width, height)
+    mask = polygon_mask(opening, box)
+    exact = image[box.slices].copy()
+    rim = 2 * round(0.01 * unit) + 1
+    core = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rim + 2, rim + 2))) > 0.9
+    tooth, gum, cavity = _tones(image, landmarks)
+    if shown > 0 and core.sum() > 20:
+        colour = fill_smoothly(exact, core, 0.8)
+        away = cv2.distanceTransform((mask < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / unit
+        counts = np.maximum(1 - smoothstep(away, 0.005, 0.05), _depth_of_mouth(gap))
+        bright = float((exact[core] @ LUMA > 0.7 * (tooth @ LUMA)).mean())
+        keep = max(float(smoothstep(np.array(bright), 0.25, 0.5)), _depth_of_mouth(gap))
+    else:
+        shown, keep, colour, counts = 0.0, 0.0, exact, np.zeros(box.shape)
+    clean = np.dstack([colour, counts]).astype(np.float32)
+    upper = _draw_teeth(UPPER, tooth, gum, downwards=True)
+    lower = _draw_lower(tooth, gum)
+    blur = _picture_blur(image, landmarks, unit)
+    return Mouth(upper, lower, cavity, box, exact, clean, shown, keep, line, gap, blur)
+
+
+def render_mouth(frame: Picture, mouth: Mouth, source: Array, driving: Array, turn: Array, plane: Array) -> None:
+    """Draw the inside of the mouth between the driving lips, in place.
+
+    Args:
+        frame: (h, w, 3). source, driving: (478, 3) landmarks.
+        turn: (2, 2) shifts in the driving picture to shifts in the source.
+        plane: (2, 2) mouth frame to driving pixels.
+    """
+    height, width = frame.shape[:2]
+    unit = float(np.sqrt(abs(np.linalg.det(plane))))
+    gap = lip_gap(driving, plane)
+    grown = float(smoothstep(np.array(gap - mouth.gap), 0.004, 0.035))
+    strength = 1.0 if mouth.shown > 0 else grown
+    opening = driving[list(LIPS_INNER), :2]
+    box = box_around(opening, 2, width, height)
+    if strength <= 0 or gap < 0.004 or box.empty:
+        return
+    mask = polygon_mask(opening, box)
+    inner = _interior(mouth, box, driving, plane, jaw_drop(mouth, source, driving, turn, plane))
+    inner[..., :3] *= _shade(mask, unit)[..., None]
+    if mouth.blur > 0.3:
+        inner = cv2.GaussianBlur(inner, (0, 0), mouth.blur)
+    if mouth.shown > 0:
+        _add_own_inside(inner, mouth, box, source, driving, turn, gap)
+    blend(frame, box, inner, mask * strength)
+
+
+def lip_gap(landmarks: Array, plane: Array) -> float:
+    """Height of the opening in its middle, head units, never negative."""
+    rise = _to_mouth(landmarks[[87, 14, 317], :2], landmarks, plane) - _to_mouth(landmarks[[82, 13, 312], :2], landmarks, plane)
+    return max(0.0, float(rise[:, 1].mean()))
+
+
+def jaw_drop(mouth: Mouth, source: Array, driving: Array, turn: Array, plane: Array) -> float:
+    """How far the lower teeth are below their place in a shut mouth, head units, never negative.
+
+    The chin leads, as lips may part over teeth that stay together, but the lower lip hides most of the lower teeth.
+    """
+    chin_source, chin_driving = source[list(JAW), :2].mean(0), driving[list(JAW), :2].mean(0)
+    base_source, base_driving = source[list(NOSE_BASE), :2].mean(0), driving[list(NOSE_BASE), :2].mean(0)
+    fall = np.linalg.solve(turn @ plane, chin_source - base_source)
+    drop = np.linalg.solve(plane, chin_driving - base_driving) - fall
+    lip_drop = float(_to_mouth(driving[[87, 14, 317], :2], driving, plane)[:, 1].mean()) - mouth.line
+    return max(0.0, float(drop[1]) + (0.8 * mouth.gap if mouth.shown > 0 else 0.0), lip_drop - 0.055)
+
+
+def _depth_of_mouth(gap: float) -> float:
+    """0 for a row of teeth, 1 for a mouth so wide open that the throat shows."""
+    return float(smoothstep(np.array(gap), 0.12, 0.28))
+
+
+def _to_mouth(points: Array, landmarks: Array, plane: Array) -> Array:
+    """Pixels (n, 2) to the mouth frame."""
+    return np.linalg.solve(plane, (points - landmarks[list(NOSE_BASE), :2].mean(0)).T).T
+
+
+def _interior(mouth: Mouth, box: Box, driving: Array, plane: Array, drop: float) -> Picture:
+    """(h, w, 3) what lies behind the lips, unshaded."""
+    to_texture = DENSITY * np.linalg.inv(plane)
+    base = -to_texture @ driving[list(NOSE_BASE), :2].mean(0)
+    base += (-TEXTURE[0] * DENSITY, (TEXTURE_LINE - TEXTURE[1] - mouth.line) * DENSITY)
+    inner = np.empty((*box.shape, 3), np.float32)
+    inner[:] = mouth.cavity
+    for texture, shift in ((mouth.lower, drop), (mouth.upper, 0.0)):
+        layer = read_affine(texture, box, to_texture, base - (0.0, shift * DENSITY))
+        inner += layer[..., 3:] * (layer[..., :3] - inner)
+    return inner
+
+
+def _add_own_inside(
+    inner: Picture, mouth: Mouth, box: Box, source: Array, driving: Array, turn: Array, gap: float
+) -> None:
+    """Lay the source's own inside over the drawn one: rows of teeth stay rigid, an open throat stretches along."""
+    deep = _depth_of_mouth(mouth.gap)
+    stretch = (max(gap, 0.02) / max(mouth.gap, 0.02)) ** deep
+    lip_source, lip_driving = source[[82, 13, 312], :2].mean(0), driving[[82, 13, 312], :2].mean(0)
+    base_source, base_driving = source[list(NOSE_BASE), :2].mean(0), driving[list(NOSE_BASE), :2].mean(0)
+    anchor_source = base_source + deep * (lip_source - base_source)
+    anchor_driving = base_driving + deep * (lip_driving - base_driving)
+    down = source[152, :2] - source[10, :2]
+    down = down / max(np.linalg.norm(down), 1e-6)
+    matrix = (np.eye(2) + (1 / stretch - 1) * np.outer(down, down)) @ turn
+    offset = anchor_source - matrix @ anchor_driving - (mouth.box.left, mouth.box.top)
+
+    lips = list(LIPS_INNER)
+    shape_source = source[lips, :2] - base_source
+    shape_driving = (driving[lips, :2] - base_driving) @ turn.T
+    unit = np.linalg.norm(source[263, :2] - source[33, :2])
+    moved = float(np.abs(shape_driving - shape_source).mean()) / max(float(unit), 1e-6)
+    changed = float(smoothstep(np.array(moved), 0.002, 0.03))
+    clean = read_affine(mouth.clean, box, matrix, offset)
+    inner += mouth.shown * mouth.keep * clean[..., 3:] * (clean[..., :3] - inner)
+    if changed < 1:
+        inner += (1 - changed) * (read_affine(mouth.exact, box, matrix, offset) - inner)
+
+
+def _shade(mask: Picture, unit: float) -> Picture:
+    """Darkness towards the lips, more under the upper lip and in the corners."""
+    sigma = max(0.035 * unit, 0.8)
+    depth = cv2.GaussianBlur(mask, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    shift = np.array([[1, 0, 0], [0, 1, 0.03 * unit]], np.float64)
+    under = cv2.GaussianBlur(cv2.warpAffine(mask, shift, mask.shape[::-1]), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    open_share = smoothstep(depth, 0.25, 0.95) * 0.45 + smoothstep(under, 0.05, 0.8) * 0.55
+    return (0.42 + 0.58 * open_share).astype(np.float32)
+
+
+def _tones(image: Picture, landmarks: Array) -> tuple[Picture, Picture, Picture]:
+    """Colours (3,) of teeth, gum and cavity that suit the picture's light and palette."""
+    height, width = image.shape[:2]
+    points = landmarks[[50, 280, 205, 425, 101, 330, 151, 4], :2].astype(int)
+    skin = np.median(image[points[:, 1].clip(0, height - 1), points[:, 0].clip(0, width - 1)], 0)
+    lip_points = landmarks[list(LIPS_OUTER), :2] * 0.5 + landmarks[list(LIPS_INNER), :2] * 0.5
+    lip_points = lip_points.astype(int)
+    lip = np.median(image[lip_points[:, 1].clip(0, height - 1), lip_points[:, 0].clip(0, width - 1)], 0)
+    light = float(skin @ LUMA)
+    tone = np.clip(0.36 + 0.76 * light, 0.3, 0.95)
+    tint = skin / max(light, 0.05)
+    tooth = tone * (1 + 0.42 * (tint - 1))
+    gum = 0.55 * lip + 0.25 * skin
+    cavity = 0.2 * lip + 0.03 * skin
+    return tooth.astype(np.float32), gum.astype(np.float32), cavity.astype(np.float32)
+
+
+def _draw_teeth(
+    row: tuple[tuple[float, float, float], ...], tooth: Picture, gum: Picture, *, downwards: bool
+) -> Picture:
+    """One row of teeth with gum over `TEXTURE`.
+
+    Args:
+        row: (width, edge, height) per tooth from the middle outwards.
+        downwards: True for the upper row (biting edge below), False for the lower.
+
+    Returns:
+        (h, w, 4) colour and coverage.
+    """
+    left, top, right, bottom = TEXTURE
+    columns, rows = round((right - left) * DENSITY), round((bottom - top) * DENSITY)
+    x = np.abs(left + (np.arange(columns) + 0.5) / DENSITY)[None]
+    y = (top + (np.arange(rows) + 0.5) / DENSITY)[:, None] - TEXTURE_LINE
+    sign = 1.0 if downwards else -1.0
+    colour = np.broadcast_to(gum, (rows, columns, 3)).copy()
+    reach = sum(t[0] for t in row)
+    cover = np.zeros((rows, columns))
+    start = 0.0
+    for width, edge, length in row:
+        u = (x - start - width / 2) / (width / 2)  # -1..1 across the tooth
+        inside = np.abs(u) <= 1
+        biting = sign * edge - sign * 0.012 * np.abs(u) ** 4  # rounded corners
+        past_bite = sign * (y - biting)
+        shape = 1 - smoothstep(past_bite, -0.006, 0.003)
+        root = sign * (y - sign * edge) + length - 0.018 * (1 - u * u)  # arched gum line
+        on_tooth = smoothstep(root, -0.006, 0.006)
+        between = 1 - 0.2 * smoothstep(np.abs(u), 0.84, 1.0)
+        rounding = (1 - 0.10 * u * u) * between
+        fall = 1 - 0.42 * smoothstep(np.broadcast_to(x, inside.shape), 0.08, 0.34)
+        glow = 0.94 + 0.06 * np.cos(np.clip(root / length, 0, 1) * np.pi)
+        lit = tooth * (rounding * fall * glow)[..., None]
+        mixed = gum * fall[..., None] * (1 - on_tooth[..., None]) + lit * on_tooth[..., None]
+        colour = np.where(inside[..., None], mixed, colour)
+        cover = np.where(inside, shape, cover)
+        start += width
+    cover = cover * (1 - smoothstep(np.broadcast_to(x, cover.shape), reach - 0.05, reach))
+    return np.dstack([colour, cover]).astype(np.float32)
+
+
+def _draw_lower(tooth: Picture, gum: Picture) -> Picture:
+    """The lower row with the tongue behind it: (h, w, 4)."""
+    teeth = _draw_teeth(LOWER, 0.8 * tooth, 0.8 * gum, downwards=False)
+    rows, columns = teeth.shape[:2]
+    x = TEXTURE[0] + (np.arange(columns) + 0.5) / DENSITY
+    y = TEXTURE[1] + (np.arange(rows) + 0.5) / DENSITY - TEXTURE_LINE
+    bulge = (x[None] / 0.2) ** 2 + ((y[:, None] - 0.05) / 0.2) ** 2
+    tongue = (1 - smoothstep(bulge, 0.3, 1.0))[..., None] * 0.8
+    groove = 1 - 0.3 * np.exp(-((x / 0.02) ** 2))[None, :, None]
+    cover = teeth[..., 3:]
+    total = cover + (1 - cover) * tongue
+    colour = (cover * teeth[..., :3] + (1 - cover) * tongue * (0.85 * gum * groove)) / np.maximum(total, 1e-6)
+    return np.dstack([colour, total]).astype(np.float32)
+
+
+def _picture_blur(image: Picture, landmarks: Array, unit: float) -> float:
+    """How soft the picture is around the mouth, as the standard deviation of a blur in pixels (0.3 to 2)."""
+    height, width = image.shape[:2]
+    box = box_around(landmarks[list(LIPS_OUTER), :2], 0.1 * unit, width, height)
+    if box.empty or min(box.shape) < 8:
+        return 0.5
+    grey = image[box.slices] @ LUMA
+    gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125))
+    strong = np.percentile(gradient, 98)
+    contrast = float(np.percentile(grey, 98) - np.percentile(grey, 2))
+    # A step of that contrast, blurred by sigma, has slope contrast / (sigma sqrt(2 pi)).
+    sigma = contrast / max(float(strong), 1e-4) / np.sqrt(2 * np.pi)
+    return float(np.clip(0.35 * sigma, 0.3, 2.0))

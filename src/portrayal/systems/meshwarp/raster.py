@@ -1,0 +1,109 @@
+"""Drawing a moved mesh: for each pixel of the driving frame, where to read in the source."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+FRACTION_BITS = 4
+"""cv2 draws corners to 1/16 of a cell."""
+MAX_SLOPE = 8.0
+"""Largest change of the displacement from one pixel to the next within a triangle."""
+
+
+def backward_displacement(
+    source: Array,
+    driving: Array,
+    triangles: NDArray[np.int64],
+    *,
+    behind: int,
+    width: int,
+    height: int,
+    step: int,
+) -> NDArray[np.float32]:
+    """Source position minus driving position of what is visible at each cell of the driving picture.
+
+    Triangles are drawn from far to near (painter's algorithm), each with its own affine map; outside all of them the
+    displacement is 0.
+
+    Args:
+        source: (n, 2 or 3) vertices at rest, pixels.
+        driving: (n, 3) the same vertices moved; z orders them, smaller is nearer.
+        triangles: (k, 3); the first `behind` are drawn before all others (they lie in holes of the others).
+        width, height: of the picture.
+        step: pixels per cell; the value belongs to the cell's centre.
+
+    Returns:
+        (ceil(height / step), ceil(width / step), 2) float32 pixels.
+    """
+    corners = driving[triangles]  # (k, 3, 3)
+    moved = (np.abs(driving[:, :2] - source[:, :2]).max(1) > 1e-3)[triangles].any(1)
+    coefficients, area = _affine(source[triangles][..., :2], corners[..., :2])
+    depth = corners[..., 2].mean(1)
+    depth[:behind] = np.inf
+    drawn = np.flatnonzero(moved & (np.abs(area) > 1e-3))
+    order = drawn[np.argsort(-depth[drawn], kind="stable")]
+
+    rows, columns = -(-height // step), -(-width // step)
+    ids = np.zeros((rows, columns), np.int32)
+    cells = (corners[order, :, :2] / step - 0.5) * (1 << FRACTION_BITS)
+    points = np.clip(np.round(cells), -(2**20), 2**20).astype(np.int32)
+    for i, polygon in zip((order + 1).tolist(), points, strict=True):
+        cv2.fillConvexPoly(ids, polygon, i, cv2.LINE_8, FRACTION_BITS)
+
+    x = ((np.arange(columns) + 0.5) * step).astype(np.float32)
+    y = ((np.arange(rows) + 0.5) * step).astype(np.float32)[:, None]
+    table = np.zeros((6, len(triangles) + 1), np.float32)
+    table[:, 1:] = coefficients.reshape(-1, 6).T
+    field = np.empty((rows, columns, 2), np.float32)
+    for axis in range(2):
+        a, b, c = (table[3 * axis + j].take(ids) for j in range(3))
+        a *= x
+        b *= y
+        a += b
+        np.add(a, c, out=field[..., axis])
+    return field
+
+
+def read_source(texture: NDArray[np.float32], displacement: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Sample the source picture at each pixel plus its displacement.
+
+    Args:
+        texture: (h, w, 3) float32.
+        displacement: as from `backward_displacement` with that step.
+
+    Returns:
+        (h, w, 3) float32; beyond the border the border's pixels repeat.
+    """
+    height, width = texture.shape[:2]
+    rows, columns = displacement.shape[:2]
+    full = cv2.resize(displacement, (columns * step, rows * step), interpolation=cv2.INTER_LINEAR)[:height, :width]
+    full[..., 0] += np.arange(width, dtype=np.float32)
+    full[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+    return cv2.remap(texture, full, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _affine(source: Array, driving: Array) -> tuple[Array, Array]:
+    """Per triangle the displacement (source - driving) as an affine function of the driving position.
+
+    Args:
+        source, driving: (k, 3, 2) corners.
+
+    Returns:
+        (k, 2, 3) rows (a, b, c) with displacement = a x + b y + c; (k,) twice the signed driving area.
+    """
+    e, f = driving[:, 1] - driving[:, 0], driving[:, 2] - driving[:, 0]
+    area = e[:, 0] * f[:, 1] - e[:, 1] * f[:, 0]
+    shift = source - driving
+    g, h = shift[:, 1] - shift[:, 0], shift[:, 2] - shift[:, 0]  # (k, 2)
+    safe = np.where(np.abs(area) > 1e-9, area, 1.0)[:, None]
+    a = (g * f[:, 1:] - h * e[:, 1:]) / safe
+    b = (h * e[:, :1] - g * f[:, :1]) / safe
+    steepness = np.maximum(np.abs(a), np.abs(b)).max(1, keepdims=True)
+    flatten = np.minimum(1.0, MAX_SLOPE / np.maximum(steepness, 1e-9))  # slivers must not read from afar
+    a, b = a * flatten, b * flatten
+    middle = driving.mean(1)
+    c = shift.mean(1) - a * middle[:, :1] - b * middle[:, 1:]
+    return np.stack([a, b, c], -1), area
