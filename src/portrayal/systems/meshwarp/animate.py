@@ -19,7 +19,7 @@ from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.eyes import Eye, build_eyes, render_eyes, shut_lids
 from portrayal.systems.meshwarp.layers import Array, Picture, close_openings
-from portrayal.systems.meshwarp.mesh import Pose, Rings, build_rings, move_rings, place_lashes
+from portrayal.systems.meshwarp.mesh import FACE_POINTS, Pose, Rings, build_rings, move_rings, place_lashes
 from portrayal.systems.meshwarp.model import MeshWarp
 from portrayal.systems.meshwarp.mouth import Mouth, build_mouth, render_mouth
 from portrayal.systems.meshwarp.raster import backward_displacement, read_source
@@ -58,7 +58,8 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
     image = portrait.image
     if image.ndim != 4 or image.shape[:2] != (1, 3) or len(portrait.params) != 1:
         raise ValueError(
-            f"portrait must be one (1, 3, h, w) picture with one face, got {tuple(image.shape)} and {len(portrait.params)}"
+            "portrait must be one (1, 3, h, w) picture with one face, "
+            f"got {tuple(image.shape)} and {len(portrait.params)} faces"
         )
     texture = np.ascontiguousarray(image[0].permute(1, 2, 0).float().cpu().numpy())
     landmarks = _array(portrait.params.landmarks[0])
@@ -69,7 +70,7 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
         pose,
         width=image.shape[3],
         height=image.shape[2],
-        first=468 + len(model.lash_edges),
+        first=FACE_POINTS + len(model.lash_edges),
         rings=config.rings,
         skull_depth=config.skull_depth,
         still=config.still_border,
@@ -79,7 +80,9 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
     eyes = build_eyes(texture, landmarks)
     mouth = build_mouth(texture, landmarks, pose.plane)
     skin = close_openings(texture, landmarks, (RIGHT_EYE, LEFT_EYE, *([LIPS_INNER] if mouth.shown > 0 else [])))
-    return MeshwarpSource(portrait, skin, landmarks, pose, rings, triangles, model.lash_edges.cpu().numpy(), eyes, mouth)
+    return MeshwarpSource(
+        portrait, skin, landmarks, pose, rings, triangles, model.lash_edges.cpu().numpy(), eyes, mouth
+    )
 
 
 def encode_driving(model: MeshWarp, clip: FaceClip) -> Driving:
@@ -106,23 +109,31 @@ def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterato
 
 def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Picture:
     """One frame: (h, w, 3) float32 [0, 1]."""
-    config = model.config
     height, width = source.texture.shape[:2]
+    step = model.config.map_step
     pose = _pose(params, index)
-    landmarks = shut_lids(source.landmarks, _array(params.landmarks[index]))
-    edges = source.lash_edges
-    lashes = place_lashes(edges, source.landmarks, landmarks, pose.scale / source.pose.scale)
-    rings = move_rings(source.rings, source.landmarks, landmarks, source.pose, pose)
-    rest = np.concatenate([source.landmarks[:468], lashes[0], source.rings.rest])
-    vertices = np.concatenate([landmarks[:468], lashes[1], rings])
+    rest, vertices, landmarks = move_mesh(source, params, index)
     displacement = backward_displacement(
-        rest, vertices, source.triangles, behind=model.holes, width=width, height=height, step=config.map_step
+        rest, vertices, source.triangles, behind=model.holes, width=width, height=height, step=step
     )
-    frame = read_source(source.texture, displacement, config.map_step)
+    frame = read_source(source.texture, displacement, step)
     turn = source.pose.plane @ np.linalg.inv(pose.plane)
-    render_eyes(frame, source.eyes, landmarks, turn)
+    render_eyes(frame, source.eyes, source.landmarks, landmarks, turn)
     render_mouth(frame, source.mouth, source.landmarks, landmarks, turn, pose.plane)
     return frame
+
+
+def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[Array, Array, Array]:
+    """All vertices at rest and in frame `index` (n, 3), and that frame's landmarks after `shut_lids`.
+
+    The order is that of `MeshwarpSource.triangles`: face, lashes, rings.
+    """
+    pose = _pose(params, index)
+    landmarks = shut_lids(source.landmarks, _array(params.landmarks[index]))
+    lashes = place_lashes(source.lash_edges, source.landmarks, landmarks, pose.scale / source.pose.scale)
+    rings = move_rings(source.rings, source.landmarks, landmarks, source.pose, pose)
+    rest = np.concatenate([source.landmarks[:FACE_POINTS], lashes[0], source.rings.rest])
+    return rest, np.concatenate([landmarks[:FACE_POINTS], lashes[1], rings]), landmarks
 
 
 def _pose(params: FaceParams, index: int) -> Pose:

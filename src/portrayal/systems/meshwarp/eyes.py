@@ -24,6 +24,7 @@ from portrayal.systems.meshwarp.layers import (
     blend,
     box_around,
     fill_smoothly,
+    opening_mask,
     polygon_mask,
     read_affine,
     smoothstep,
@@ -41,7 +42,9 @@ class Eye:
     """One eye of the source."""
 
     box: Box
-    """Window of the source's crop that both pictures cover."""
+    """Window of the source's crop that the pictures cover."""
+    exact: Picture
+    """(h, w, 3) the source itself: right as long as nothing moves."""
     white: Picture
     """(h, w, 3) the eyeball without iris."""
     iris: Picture
@@ -82,30 +85,25 @@ def _build_eye(
     alpha = 1 - smoothstep(distance, *IRIS_EDGE).astype(np.float32)
 
     core = cv2.erode(visible, np.ones((3, 3), np.uint8)) > 0.99
-    white_seen = core & (distance > IRIS_EDGE[0])
-    if white_seen.sum() >= 12:
-        white = fill_smoothly(pixels, white_seen)
-    else:
-        white = np.broadcast_to(_plain_white(image, landmarks), pixels.shape).copy()
+    if (core & (distance > IRIS_EDGE[0])).sum() < 12:
+        core = visible > 0.9
     iris_seen = core & (distance < IRIS_EDGE[1])
-    drawn = (iris_seen & (distance < 1)).sum() < 0.2 * np.pi * radius[0] * radius[1]
-    if not drawn:
-        colour = _complete_iris(pixels, iris_seen, box, centre)
+    drawn = bool((iris_seen & (distance < 1)).sum() < 0.2 * np.pi * radius[0] * radius[1])
+    white_seen = core & (distance > IRIS_EDGE[0])
+    if drawn or white_seen.sum() < 3:
+        white = np.broadcast_to(_plain_white(image, landmarks), pixels.shape).copy()
     else:
-        colour = _drawn_iris(white, dx, dy, distance)
-    # Pixels of the opening itself stay as they are, up to its rim, so that an eye at rest looks untouched.
-    near = cv2.GaussianBlur(cv2.dilate(visible, np.ones((3, 3), np.uint8)), (0, 0), 0.6)[..., None]
-    if white_seen.sum() >= 12:
-        white = np.where((distance > IRIS_EDGE[0])[..., None], white + near * (pixels - white), white)
-        colour = colour + near * (pixels - colour)
-    return Eye(box, white.astype(np.float32), colour.astype(np.float32), alpha, ends, centre, bool(drawn))
+        white = fill_smoothly(pixels, white_seen)
+    iris_colour = _drawn_iris(white, dx, dy, distance) if drawn else _complete_iris(pixels, iris_seen, box, centre)
+    white, iris_colour = white.astype(np.float32), iris_colour.astype(np.float32)
+    return Eye(box, pixels.copy(), white, iris_colour, alpha, ends, centre, drawn)
 
 
-def render_eyes(frame: Picture, eyes: tuple[Eye, Eye], driving: Array, turn: Array) -> None:
+def render_eyes(frame: Picture, eyes: tuple[Eye, Eye], source: Array, driving: Array, turn: Array) -> None:
     """Draw both eyeballs into the openings between the driving lids, in place.
 
     Args:
-        frame: (h, w, 3). driving: (478, 3) landmarks.
+        frame: (h, w, 3). source, driving: (478, 3) landmarks.
         turn: (2, 2) takes shifts in the driving picture to shifts in the source (head motion undone).
     """
     height, width = frame.shape[:2]
@@ -124,9 +122,12 @@ def render_eyes(frame: Picture, eyes: tuple[Eye, Eye], driving: Array, turn: Arr
         alpha = read_affine(eye.alpha, box, turn, iris_offset)
         iris = read_affine(eye.iris, box, turn, iris_offset)
         ball += alpha[..., None] * (iris - ball)
-        opening = polygon_mask(lids, box)
+        opening = opening_mask(lids, box)
         if eye.drawn:
             ball *= _lid_shadow(opening, size)[..., None]
+        moving = _motion(source, driving, contour, corners, rim, turn)
+        if moving < 1:
+            ball += (1 - moving) * (read_affine(eye.exact, box, turn, white_offset) - ball)
         blend(frame, box, ball, opening)
 
 
@@ -141,9 +142,8 @@ def shut_lids(source: Array, driving: Array) -> Array:
     """
     out = driving
     for contour, corners, _ in EYES:
-        size = np.linalg.norm(driving[corners[1], :2] - driving[corners[0], :2])
-        now = lid_distance(driving, contour) / max(size, 1e-6)
-        before = lid_distance(source, contour) / max(np.linalg.norm(source[corners[1], :2] - source[corners[0], :2]), 1e-6)
+        now = lid_distance(driving, contour) / max(_width(driving, corners), 1e-6)
+        before = lid_distance(source, contour) / max(_width(source, corners), 1e-6)
         limit = min(0.16, 0.8 * before)
         if now >= limit:
             continue
@@ -171,6 +171,22 @@ def _lid_shadow(opening: Picture, size: float) -> Picture:
     lowered = cv2.warpAffine(opening, down, opening.shape[::-1])
     soft = cv2.GaussianBlur(lowered, (0, 0), max(0.09 * size, 0.8), borderType=cv2.BORDER_CONSTANT)
     return (0.5 + 0.5 * smoothstep(soft, 0.1, 0.8)).astype(np.float32)
+
+
+def _motion(
+    source: Array, driving: Array, contour: tuple[int, ...], corners: tuple[int, ...], rim: tuple[int, ...], turn: Array
+) -> float:
+    """0 where lids and iris are as in the source, 1 where they moved by a twentieth of the eye's width."""
+    points, ends = [*contour, rim[0]], list(corners)
+    before = source[points, :2] - source[ends, :2].mean(0)
+    now = (driving[points, :2] - driving[ends, :2].mean(0)) @ turn.T
+    moved = float(np.linalg.norm(now - before, axis=1).max()) / max(_width(source, corners), 1e-6)
+    return float(smoothstep(np.array(moved), 0.005, 0.05))
+
+
+def _width(landmarks: Array, corners: tuple[int, ...]) -> float:
+    """Distance of an eye's corners in pixels."""
+    return float(np.linalg.norm(landmarks[corners[1], :2] - landmarks[corners[0], :2]))
 
 
 def _iris_circle(iris: Array, ends: Array, size: float) -> tuple[Array, Array]:
@@ -202,7 +218,8 @@ def _drawn_iris(white: Picture, dx: Picture, dy: Picture, distance: Picture) -> 
     tint = white / np.maximum(tone, 1e-3)
     colour = tone * shade[..., None] * brown * tint + 0.4 * tone * glint[..., None]
     edge = smoothstep(distance, 1.0, 1.12)[..., None]
-    return colour * (1 - edge) + white * edge
+    drawn: Picture = colour * (1 - edge) + white * edge
+    return drawn
 
 
 def _plain_white(image: Picture, landmarks: Array) -> Picture:
@@ -211,4 +228,5 @@ def _plain_white(image: Picture, landmarks: Array) -> Picture:
     points = landmarks[[50, 280, 101, 330], :2].astype(int)
     skin = np.median(image[points[:, 1].clip(0, height - 1), points[:, 0].clip(0, width - 1)], 0)
     tone = float(skin @ LUMA)
-    return (0.45 * skin + 0.45 * min(tone, 0.85)).astype(np.float32)
+    white: Picture = (0.45 * skin + 0.45 * min(tone, 0.85)).astype(np.float32)
+    return white

@@ -6,14 +6,16 @@ Convention: points are continuous pixels (centres at half integers); a `Box` is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Picture = NDArray[np.float32]
+Array = NDArray[Any]
+"""float64."""
+Picture = NDArray[Any]
+"""float32, (h, w) or (h, w, c)."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -48,6 +50,16 @@ def box_around(points: Array, margin: float, width: int, height: int) -> Box:
     """The window that holds the points (n, 2) and a margin in pixels, cut to the picture; may be empty."""
     low, high = np.floor(points.min(0) - margin).astype(int), np.ceil(points.max(0) + margin).astype(int)
     return Box(max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), width), min(int(high[1]), height))
+
+
+COVERED = 0.62
+"""Share of a pixel inside an opening from which on what lies behind counts alone."""
+
+
+def opening_mask(polygon: Array, box: Box) -> Picture:
+    """(h, w) of the box: how much of what lies behind the opening (n, 2) each pixel shows; 1 where it shows no skin."""
+    mask: Picture = np.minimum(polygon_mask(polygon, box) * np.float32(1 / COVERED), np.float32(1))
+    return mask
 
 
 def polygon_mask(polygon: Array, box: Box) -> Picture:
@@ -101,10 +113,9 @@ def close_openings(image: Picture, landmarks: Array, contours: Sequence[tuple[in
         box = box_around(points, 4, image.shape[1], image.shape[0])
         if box.empty:
             continue
-        inside = polygon_mask(points, box) > 0.999
-        core = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        if core.any():
-            out[box.slices] = fill_smoothly(image[box.slices], ~core)
+        inside = opening_mask(points, box) >= 1
+        if inside.any():
+            out[box.slices] = fill_smoothly(image[box.slices], ~inside)
     return out
 
 
@@ -114,7 +125,8 @@ def blend(frame: Picture, box: Box, layer: Picture, alpha: Picture) -> None:
     window += alpha[..., None] * (layer - window)
 
 
-def smoothstep(x: NDArray[np.floating], low: float = 0.0, high: float = 1.0) -> NDArray[np.floating]:
+def smoothstep(x: Array, low: float = 0.0, high: float = 1.0) -> Array:
     """0 below low, 1 above high, smooth in between."""
     x = np.clip((x - low) / (high - low), 0, 1)
-    return x * x * (3 - 2 * x)
+    y: Array = x * x * (3 - 2 * x)
+    return y

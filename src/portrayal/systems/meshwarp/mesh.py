@@ -12,11 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay
 
-from portrayal.face.topology import FACE_OVAL, LEFT_EYE, LIPS_INNER, LIPS_OUTER, RIGHT_EYE
+from portrayal.face.topology import FACE_OVAL, LEFT_EYE, RIGHT_EYE
+from portrayal.systems.meshwarp.layers import Array, smoothstep
 
-Array = NDArray[np.float64]
 FACE_POINTS = 468
 """Landmarks that are vertices of the skin; the rest are the irises."""
 OVAL = np.array(FACE_OVAL)
@@ -36,57 +35,19 @@ class Pose:
 
     def head_to_picture(self, points: Array) -> Array:
         """(..., 3) head units to pixels."""
-        return self.scale * points @ self.rotation.T + self.translation
+        pixels: Array = self.scale * points @ self.rotation.T + self.translation
+        return pixels
 
     def picture_to_head(self, points: Array) -> Array:
         """(..., 3) pixels to head units."""
-        return (points - self.translation) @ self.rotation / self.scale
+        units: Array = (points - self.translation) @ self.rotation / self.scale
+        return units
 
     @property
     def plane(self) -> Array:
         """(2, 2): a shift in the head's x and y to the shift in the picture, pixels per head unit."""
-        return self.scale * self.rotation[:2, :2]
-
-
-def triangulate_face(mean: Array) -> NDArray[np.int64]:
-    """Triangles between the face's landmarks that contain every edge of eyes, lips and oval.
-
-    Args:
-        mean: (478, 3) the mean face in the head frame; unrolled around the head's axis, then Delaunay's triangles, then
-            edges flipped where a contour crosses one.
-
-    Returns:
-        (n, 3) indices below 468.
-    """
-    points = mean[:FACE_POINTS]
-    radius = 2.0  # head units; the axis of the cylinder that the face is unrolled from
-    flat = np.stack([np.arctan2(points[:, 0], radius - points[:, 2]) * radius, points[:, 1]], 1)
-    triangles = [tuple(int(v) for v in t) for t in Delaunay(flat).simplices]
-    for contour in (LIPS_INNER, LIPS_OUTER, RIGHT_EYE, LEFT_EYE, FACE_OVAL):
-        for a, b in zip(contour, contour[1:] + contour[:1], strict=True):
-            if not any(a in t and b in t for t in triangles):
-                _flip_to(triangles, a, b)
-    return np.array(triangles)
-
-
-def _flip_to(triangles: list[tuple[int, ...]], a: int, b: int) -> None:
-    """Replace the edge between two triangles that lies across (a, b) by (a, b)."""
-    for i, first in enumerate(triangles):
-        if a not in first:
-            continue
-        c, d = (v for v in first if v != a)
-        for j, second in enumerate(triangles):
-            if j != i and {b, c, d} == set(second):
-                triangles[i], triangles[j] = (a, b, c), (a, b, d)
-                return
-
-
-def holes_first(triangles: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """The same triangles with those inside the eyes and the mouth at the front, and how many those are."""
-    inside = np.zeros(len(triangles), bool)
-    for contour in (LIPS_INNER, RIGHT_EYE, LEFT_EYE):
-        inside |= np.isin(triangles, contour).all(1)
-    return np.concatenate([triangles[inside], triangles[~inside]]), int(inside.sum())
+        plane: Array = self.scale * self.rotation[:2, :2]
+        return plane
 
 
 @dataclass(frozen=True)
@@ -187,12 +148,15 @@ def build_rings(
     oval = landmarks[OVAL]
     centre = (landmarks[:FACE_POINTS, :2].min(0) + landmarks[:FACE_POINTS, :2].max(0)) / 2
     border = _border_points(oval[:, :2], centre, width, height)
-    steps = (np.arange(1, rings + 1) / rings) ** 1.5
-    xy = oval[None, :, :2] + steps[:, None, None] * (border - oval[:, :2])[None]  # (rings, 36, 2)
+    reach_px = np.maximum(np.linalg.norm(border - oval[:, :2], axis=1), 1e-6)
+    steps = np.minimum((np.arange(1, rings + 1) / (rings - 1)) ** 1.5, 1)[:, None]  # the last two are the border
+    steps = steps - (np.arange(rings) == rings - 2)[:, None] * np.minimum(3 / reach_px, 0.1)
+    xy = oval[None, :, :2] + steps[..., None] * (border - oval[:, :2])[None]  # (rings, 36, 2)
     away = np.linalg.norm(xy - oval[None, :, :2], axis=-1) / pose.scale  # head units beyond the oval
 
+    eyes = pose.picture_to_head(landmarks[[33, 263]]).mean(0)
     depth = pose.picture_to_head(oval)[None, :, 2]
-    behind = np.maximum(skull_depth - depth, 0.05)
+    behind = np.maximum(eyes[2] + skull_depth - depth, 0.05)
     depth = depth + behind * (1 - np.exp(-DEPTH_SLOPE * away / behind))
     head_xy = np.linalg.solve(
         _well_conditioned(pose.rotation[:2, :2]),
@@ -203,11 +167,12 @@ def build_rings(
     rest[:, :2] = xy.reshape(-1, 2)
 
     edge = np.min(np.stack([xy[..., 0], xy[..., 1], width - xy[..., 0], height - xy[..., 1]]), 0).clip(0)
-    beyond = _beyond_head(landmarks, pose, xy, width, height)
-    rigid = 1 - _smoothstep(beyond / np.maximum(beyond + edge, 1e-6))
-    rigid = rigid * _smoothstep(edge / (still * pose.scale))
+    beyond = _beyond_head(landmarks, pose, eyes + np.array([0, 0, skull_depth]), xy, width, height)
+    rigid = 1 - smoothstep(beyond / np.maximum(beyond + edge, 1e-6))
+    rigid = rigid * smoothstep(edge / (still * pose.scale))
 
-    fade = (1 - _smoothstep(away / reach)) * _smoothstep(edge / (still * pose.scale))
+    rigid[-2:] = 0
+    fade = (1 - smoothstep(away / reach)) * smoothstep(edge / (still * pose.scale))
     turn = (np.arange(36)[:, None] - np.arange(36) + 18) % 36 - 18
     spread = 0.3 + 2.5 * np.minimum(away, 1.0)
     follow = np.exp(-0.5 * (turn[None] / spread[..., None]) ** 2)
@@ -222,7 +187,7 @@ def move_rings(rings: Rings, source: Array, driving: Array, source_pose: Pose, d
         source, driving: (478, 3) landmarks.
     """
     turned = driving_pose.head_to_picture(rings.head)
-    moved = rings.rest + rings.rigid[:, None] * (turned - rings.rest)
+    moved: Array = rings.rest + rings.rigid[:, None] * (turned - rings.rest)
     oval = source[OVAL]
     own = driving[OVAL] - driving_pose.head_to_picture(source_pose.picture_to_head(oval))
     moved[:, :2] += rings.follow @ own[:, :2]
@@ -238,14 +203,19 @@ def _border_points(oval: Array, centre: Array, width: int, height: int) -> Array
     corner = np.where(direction > 0, [width, height], 0.0)
     with np.errstate(divide="ignore"):
         reach = np.min((corner - centre) / np.where(direction == 0, 1e-12, direction), axis=1)
-    return centre + reach[:, None] * direction
+    points: Array = centre + reach[:, None] * direction
+    return points
 
 
-def _beyond_head(landmarks: Array, pose: Pose, xy: Array, width: int, height: int) -> Array:
-    """Distance in pixels of points (..., 2) from the outline of the head with hair; 0 inside."""
+def _beyond_head(landmarks: Array, pose: Pose, centre: Array, xy: Array, width: int, height: int) -> Array:
+    """Distance in pixels of points (..., 2) from the outline of the head with hair; 0 inside.
+
+    Args:
+        centre: (3,) of the skull in the head frame.
+    """
     turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    skull = np.stack([0.95 * np.cos(turn), -0.45 + 1.15 * np.sin(turn), np.full(48, 0.85)], 1)
-    skull = skull[skull[:, 1] < 0.3]
+    skull = centre + np.stack([0.95 * np.cos(turn), -0.09 + 1.15 * np.sin(turn), np.zeros(48)], 1)
+    skull = skull[skull[:, 1] < centre[1] + 0.66]
     outline = np.concatenate([pose.head_to_picture(skull)[:, :2], landmarks[OVAL, :2]]).astype(np.float32)
     hull: Any = cv2.convexHull(outline)
     mask = np.full((height, width), 255, np.uint8)
@@ -253,7 +223,8 @@ def _beyond_head(landmarks: Array, pose: Pose, xy: Array, width: int, height: in
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     column = np.clip(xy[..., 0], 0, width - 1).astype(int)
     row = np.clip(xy[..., 1], 0, height - 1).astype(int)
-    return distance[row, column].astype(np.float64)
+    away: Array = distance[row, column].astype(np.float64)
+    return away
 
 
 def _ring_triangles(rings: int, first: int) -> NDArray[np.int64]:
@@ -267,9 +238,5 @@ def _ring_triangles(rings: int, first: int) -> NDArray[np.int64]:
 def _well_conditioned(matrix: Array) -> Array:
     """The matrix with singular values of at least 0.4, so that a head in profile does not blow its rings up."""
     u, s, vh = np.linalg.svd(matrix)
-    return (u * np.maximum(s, 0.4)) @ vh
-
-
-def _smoothstep(x: Array) -> Array:
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
+    conditioned: Array = (u * np.maximum(s, 0.4)) @ vh
+    return conditioned

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from portrayal.face.morphable import load_face_model
 from portrayal.systems.meshwarp.config import Config
-from portrayal.systems.meshwarp.mesh import add_lashes, holes_first, triangulate_face
+from portrayal.systems.meshwarp.mesh import add_lashes
 
 
 class MeshWarp(nn.Module):
@@ -22,9 +21,9 @@ class MeshWarp(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        mean = load_face_model().mean.double().cpu().numpy()
-        triangles, self.holes = holes_first(triangulate_face(mean))
-        lashes = add_lashes(triangles[self.holes :])
-        whole = np.concatenate([triangles[: self.holes], lashes.triangles])
-        self.register_buffer("face_triangles", torch.from_numpy(whole))
+        model = load_face_model()
+        holes = torch.cat([model.triangles_mouth, model.triangles_eyes]).cpu()
+        lashes = add_lashes(model.triangles_skin.cpu().numpy())
+        self.holes = len(holes)
+        self.register_buffer("face_triangles", torch.cat([holes, torch.from_numpy(lashes.triangles)]))
         self.register_buffer("lash_edges", torch.from_numpy(lashes.edges))

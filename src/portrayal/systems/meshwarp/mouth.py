@@ -22,6 +22,7 @@ from portrayal.systems.meshwarp.layers import (
     blend,
     box_around,
     fill_smoothly,
+    opening_mask,
     polygon_mask,
     read_affine,
     smoothstep,
@@ -36,8 +37,14 @@ TEXTURE_LINE = 0.3
 DENSITY = 320
 """Pixels of the drawn teeth per head unit."""
 
-# Visible widths from the middle outwards, drop of the biting edge below the lips' line, and height, in head units (9 cm).
-UPPER = ((0.093, 0.034, 0.112), (0.072, 0.026, 0.098), (0.062, 0.031, 0.106), (0.046, 0.022, 0.086), (0.034, 0.016, 0.08))
+# Per tooth from the middle outwards: visible width, biting edge below the lips' line, height; head units (9 cm).
+UPPER = (
+    (0.093, 0.034, 0.112),
+    (0.072, 0.026, 0.098),
+    (0.062, 0.031, 0.106),
+    (0.046, 0.022, 0.086),
+    (0.034, 0.016, 0.08),
+)
 LOWER = ((0.058, 0.012, 0.1), (0.062, 0.012, 0.1), (0.06, 0.006, 0.1), (0.046, 0.014, 0.09), (0.036, 0.02, 0.08))
 
 
@@ -122,7 +129,7 @@ def render_mouth(frame: Picture, mouth: Mouth, source: Array, driving: Array, tu
     box = box_around(opening, 2, width, height)
     if strength <= 0 or gap < 0.004 or box.empty:
         return
-    mask = polygon_mask(opening, box)
+    mask = opening_mask(opening, box)
     inner = _interior(mouth, box, driving, plane, jaw_drop(mouth, source, driving, turn, plane))
     inner[..., :3] *= _shade(mask, unit)[..., None]
     if mouth.blur > 0.3:
@@ -134,7 +141,9 @@ def render_mouth(frame: Picture, mouth: Mouth, source: Array, driving: Array, tu
 
 def lip_gap(landmarks: Array, plane: Array) -> float:
     """Height of the opening in its middle, head units, never negative."""
-    rise = _to_mouth(landmarks[[87, 14, 317], :2], landmarks, plane) - _to_mouth(landmarks[[82, 13, 312], :2], landmarks, plane)
+    rise = _to_mouth(landmarks[[87, 14, 317], :2], landmarks, plane) - _to_mouth(
+        landmarks[[82, 13, 312], :2], landmarks, plane
+    )
     return max(0.0, float(rise[:, 1].mean()))
 
 
@@ -206,7 +215,9 @@ def _shade(mask: Picture, unit: float) -> Picture:
     sigma = max(0.035 * unit, 0.8)
     depth = cv2.GaussianBlur(mask, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     shift = np.array([[1, 0, 0], [0, 1, 0.03 * unit]], np.float64)
-    under = cv2.GaussianBlur(cv2.warpAffine(mask, shift, mask.shape[::-1]), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    under = cv2.GaussianBlur(
+        cv2.warpAffine(mask, shift, mask.shape[::-1]), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT
+    )
     open_share = smoothstep(depth, 0.25, 0.95) * 0.45 + smoothstep(under, 0.05, 0.8) * 0.55
     return (0.42 + 0.58 * open_share).astype(np.float32)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from portrayal.systems.meshwarp.layers import Array, Picture
+
 FRACTION_BITS = 4
 """cv2 draws corners to 1/16 of a cell."""
 MAX_SLOPE = 8.0
@@ -22,7 +25,7 @@ def backward_displacement(
     width: int,
     height: int,
     step: int,
-) -> NDArray[np.float32]:
+) -> Picture:
     """Source position minus driving position of what is visible at each cell of the driving picture.
 
     Triangles are drawn from far to near (painter's algorithm), each with its own affine map; outside all of them the
@@ -67,7 +70,7 @@ def backward_displacement(
     return field
 
 
-def read_source(texture: NDArray[np.float32], displacement: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+def read_source(texture: Picture, displacement: Picture, step: int) -> Picture:
     """Sample the source picture at each pixel plus its displacement.
 
     Args:
@@ -79,10 +82,13 @@ def read_source(texture: NDArray[np.float32], displacement: NDArray[np.float32],
     """
     height, width = texture.shape[:2]
     rows, columns = displacement.shape[:2]
-    full = cv2.resize(displacement, (columns * step, rows * step), interpolation=cv2.INTER_LINEAR)[:height, :width]
+    size = (columns * step, rows * step)
+    full: Picture = cv2.resize(displacement, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
     full[..., 0] += np.arange(width, dtype=np.float32)
     full[..., 1] += np.arange(height, dtype=np.float32)[:, None]
-    return cv2.remap(texture, full, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    empty: Any = None
+    frame: Picture = cv2.remap(texture, full, empty, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return frame
 
 
 def _affine(source: Array, driving: Array) -> tuple[Array, Array]:
