@@ -92,13 +92,8 @@ def build_face_model(
     report(f"error on the validation identities: {errors['validation']}")
     if out is not None:
         training = f"{len(clips)} clips and {len(photos)} portraits of training identities, landmarks of MediaPipe"
-        about: dict[str, object] = {
-            "options": asdict(options),
-            "training_data": training,
-            "metrics": errors,
-            "licence": "Apache-2.0",
-        }
-        save_face_model(model, out, about | {"git_commit": _git_commit()})
+        about = {"system": "face", "preset": "face_model", "config": asdict(options), "training_data": training}
+        save_face_model(model, out, about | {"metrics": errors, "git_commit": _git_commit()})
         report(f"wrote {out}")
     return model
 
@@ -282,9 +277,12 @@ def _finish(
     """Triangles, resting irises, and the final unit and origin."""
     aligned, angles = zip(*(_to_head(clip, mean, rigid_weights) for clip in clips), strict=True)
     shapes, turned = torch.cat(aligned), torch.cat(angles)
-    mean = _resting_irises(mean, shapes[turned[:, :2].abs().amax(1) < FRONTAL])
-    open_mouth = _symmetric(shapes[(mouth_openness(shapes) > 0.25) & (eye_openness(shapes).amin(1) > 0.25)].mean(0))
-    parts = triangulate_face(open_mouth.double().numpy())
+    frontal = shapes[turned[:, :2].abs().amax(1) < FRONTAL]
+    mean = _resting_irises(mean, frontal if len(frontal) else shapes)
+    wide = shapes[(mouth_openness(shapes) > 0.25) & (eye_openness(shapes).amin(1) > 0.25)]
+    if len(wide) == 0:
+        raise InputError("no frame of the clips shows a wide open mouth and open eyes; add clips of people who talk")
+    parts = triangulate_face(_symmetric(wide.mean(0)).double().numpy())
     skin, mouth, eyes = (torch.from_numpy(parts[name]) for name in ("skin", "mouth", "eyes"))
     unit = inter_ocular(mean)
     surface = area_centroid((mean / unit).double().numpy(), np.concatenate(list(parts.values())))

@@ -261,7 +261,10 @@ def _load(device: str, path: Path) -> FaceModel:
 
 
 def save_face_model(model: FaceModel, path: Path | str, metadata: Mapping[str, object]) -> None:
-    """Write bases as fp16, the mean and the weights as fp32, with `metadata` as JSON. Replaces `path` when complete."""
+    """Write bases as fp16, the mean and the weights as fp32; values of `metadata` that are no text become JSON.
+
+    `path` is replaced when all is written.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     halves = {"identity_basis", "expression_basis"}
