@@ -143,6 +143,9 @@ class Detector(nn.Module):
 class TrackerNet(nn.Module):
     """Both networks, so that one file holds them."""
 
+    detector: Detector
+    landmarks: LandmarkNet
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.detector = Detector(config)

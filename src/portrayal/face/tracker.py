@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from portrayal.errors import InputError
@@ -102,6 +103,28 @@ class Tracker:
         found = self.net.landmarks(tensor)
         landmarks = crop_to_picture(found.landmarks.cpu(), torch.from_numpy(np.stack(matrices)), size)
         return FaceReading(landmarks, found.eye_openness.cpu().clamp_min(0), found.confidence.sigmoid().cpu())
+
+    def estimate(self, pictures: Tensor, boxes: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
+        """`measure` on a batch of tensors, differentiable with respect to the pictures: for training losses.
+
+        Args:
+            pictures: (b, 3, h, w) in [0, 1].
+            boxes: (b, 4) face boxes x, y, side, roll in pixels.
+
+        Returns:
+            landmarks (b, 478, 3) px, eye openness (b, 2), confidence (b,) as a logit.
+        """
+        h, w = pictures.shape[2:]
+        size, margin = self.config.crop_size, np.array([1, 1, self.config.crop_margin, 1])
+        matrices = torch.from_numpy(np.stack([crop_matrix(box * margin, size) for box in boxes])).to(pictures)
+        square = torch.cat([matrices, matrices.new_tensor([[[0, 0, 1]]]).expand(len(boxes), 1, 3)], 1)
+        to_unit = pictures.new_tensor([[2 / w, 0, -1], [0, 2 / h, -1], [0, 0, 1]])
+        from_unit = pictures.new_tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2], [0, 0, 1]])
+        theta = (to_unit @ torch.linalg.inv(square) @ from_unit)[:, :2]
+        grid = F.affine_grid(theta, [len(boxes), 3, size, size], align_corners=False)
+        crops = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+        found = self.net.landmarks(crops)
+        return crop_to_picture(found.landmarks, matrices, size), found.eye_openness, found.confidence
 
     def find(self, picture: NDArray[np.uint8], *, largest_side: int | None = None) -> FaceReading:
         """Every face of a picture, largest first: detection, then landmarks read twice, the second time upright."""
