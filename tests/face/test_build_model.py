@@ -52,6 +52,7 @@ def test_the_build_finds_the_faces_again(folder, tmp_path):
     loaded = load_face_model(path=out)
     torch.testing.assert_close(loaded.expression_basis, built.expression_basis, atol=1e-3, rtol=0)
     with safe_open(out, "pt") as file:
+        assert file.metadata()["preset"] == "face_model"
         assert json.loads(file.metadata()["metrics"])["validation"]["clips"] == errors
 
 

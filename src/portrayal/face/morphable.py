@@ -274,7 +274,6 @@ def save_face_model(model: FaceModel, path: Path | str, metadata: Mapping[str, o
         x = x.short() if not x.is_floating_point() else x.half() if field.name in halves else x.float()
         tensors[field.name] = x.contiguous()
     beside = path.with_name(path.name + ".part")
-    save_file(
-        tensors, beside, {"format": FORMAT, "licence": "Apache-2.0"} | {k: json.dumps(v) for k, v in metadata.items()}
-    )
+    about = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    save_file(tensors, beside, {"format": FORMAT, "licence": "Apache-2.0"} | about)
     beside.replace(path)
