@@ -145,9 +145,9 @@ def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def draw_crop(pool: FacePool, config: Config, rng: Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
     """One augmented input of the landmark network: crop, landmarks in [-1, 1], 1 or 0 (no face)."""
     size = config.crop_size
-    if rng.random() < 0.1:
-        crop = _quality(draw_background(pool, size, rng), rng)
-        return crop, np.zeros((478, 3), np.float32), 0.0
+    if rng.random() < 0.15:
+        nothing = draw_background(pool, size, rng) if rng.random() < 0.6 else _draw_wrong_crop(pool, size, rng)
+        return _quality(nothing, rng), np.zeros((478, 3), np.float32), 0.0
     face = pool.draw(rng)
     landmarks = face.landmarks[rng.integers(len(face.landmarks))]
     matrix = _crop_matrix(landmarks, config, rng)
@@ -182,6 +182,23 @@ def _crop_matrix(landmarks: NDArray[np.float32], config: Config, rng: Generator)
     return matrix
 
 
+def _draw_wrong_crop(pool: FacePool, size: int, rng: Generator) -> NDArray[np.uint8]:
+    """A crop that a wrong detection would give: a part of a face, a face far too small, or one beside the middle."""
+    face = pool.draw(rng)
+    x, y, side, roll = box_of_landmarks(face.landmarks[rng.integers(len(face.landmarks))])
+    kind = rng.random()
+    if kind < 0.4:
+        factor, reach = rng.uniform(0.2, 0.5), 0.6
+    elif kind < 0.6:
+        factor, reach = rng.uniform(3.0, 5.0), 1.0
+    else:
+        factor, reach = rng.uniform(0.6, 1.8), 1.2
+    direction = rng.uniform(0, 2 * np.pi)
+    distance = side * (rng.uniform(0, reach) if kind < 0.6 else reach * max(factor, 1.0))
+    centre = (x + distance * np.cos(direction), y + distance * np.sin(direction))
+    return _cut(face.picture, centre, factor * side, size, rng, roll=roll)
+
+
 def draw_background(pool: FacePool, size: int, rng: Generator) -> NDArray[np.uint8]:
     """(size, size, 3) without a whole face: a faceless scene, a place away from faces, or a huge close-up."""
     if pool.faceless and rng.random() < 0.4:
@@ -191,7 +208,8 @@ def draw_background(pool: FacePool, size: int, rng: Generator) -> NDArray[np.uin
         centre = (rng.uniform(0, w), rng.uniform(0, h))
         return _cut(picture, centre, side, size, rng)
     for _ in range(8):
-        face = pool.draw(rng)
+        wide = bool(pool.scenes) and rng.random() < 0.6  # scenes show most beside faces
+        face = pool.scenes[rng.integers(len(pool.scenes))] if wide else pool.draw(rng)
         h, w = face.picture.shape[:2]
         boxes = [box_of_landmarks(points) for points in face.landmarks]
         side = np.exp(rng.uniform(np.log(0.1), np.log(0.8))) * min(h, w)
@@ -267,9 +285,15 @@ def _clip(value: float, size: int) -> int:
 
 
 def _cut(
-    picture: NDArray[np.uint8], centre: tuple[float, float], side: float, size: int, rng: Generator
+    picture: NDArray[np.uint8],
+    centre: tuple[float, float],
+    side: float,
+    size: int,
+    rng: Generator,
+    *,
+    roll: float = 0.0,
 ) -> NDArray[np.uint8]:
-    matrix = crop_matrix(np.array([*centre, side, rng.uniform(-0.5, 0.5)]), size)
+    matrix = crop_matrix(np.array([*centre, side, roll + rng.uniform(-0.5, 0.5)]), size)
     return warp(picture, matrix, (size, size), border=cv2.BORDER_REFLECT)
 
 
