@@ -121,9 +121,18 @@ def test_the_head_moves_by_its_own_size(person):
 
 
 def test_coming_nearer_makes_the_source_larger(person):
-    driving = FaceParams.cat([person(4, unit_px=100.0), person(4, unit_px=120.0)])
+    driving = FaceParams.cat([person(4, unit_px=100.0), person(4, unit_px=110.0), person(4, unit_px=300.0)])
     result = retarget(person(3), driving_of(driving), RetargetOptions(**STILL)).params
-    assert_close(result.scale[1] / result.scale[0], torch.tensor(1.2), atol=1e-3, rtol=0)
+    ratio = result.scale[1:] / result.scale[0]
+    assert_close(ratio[0], torch.tensor(1.1), atol=0.01, rtol=0)
+    assert 1.3 < ratio[1] < 1.5  # the shoulders do not grow along
+
+
+def test_a_driver_who_walks_away_does_not_take_the_head_off(person):
+    driving = FaceParams.cat([person(4), person(4, at=(900.0, 300.0))])
+    source = person(3)
+    moved = retarget(source, driving_of(driving), RetargetOptions(**STILL)).params.translation - source.translation
+    assert (moved[1] / source.scale)[:2].abs().max() < 0.85
 
 
 @pytest.mark.parametrize("motion", ["relative", "absolute"])

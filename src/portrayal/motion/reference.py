@@ -21,7 +21,7 @@ from portrayal.types import FaceParams
 WEIGHTS = {
     "turned": 1.0,
     "mouth open": 1.0,
-    "eyes": 1.0,
+    "eyes": 1.3,
     "expression": 0.6,
     "moving": 0.4,
     "unsure": 1.0,
@@ -64,14 +64,15 @@ def reference_terms(params: FaceParams, source: FaceParams | None = None) -> dic
     openness = params.eye_openness.mean(1)
     usual = openness[found & (openness > CLOSED_EYE)]
     typical = usual.quantile(0.7) if len(usual) else openness.max()
+    effort = params.expression.square().mean(1).sqrt()
     rest = shape[found].median(0).values
     step = (shape[1:] - shape[:-1]).square().mean((1, 2)).sqrt() if len(params) > 1 else shape.new_zeros(0)
     zero = shape.new_zeros(1)
     terms = {
-        "turned": (angles * angles.new_tensor([1.0, 1.0, 0.5])).norm(dim=-1) / 0.5,
+        "turned": (angles * angles.new_tensor([1.0, 1.0, 0.5])).norm(dim=-1) / (0.5 if source is None else 1.0),
         "mouth open": (mouth_openness(shape) / 0.25).clamp(0, 2),
         "eyes": ((openness - typical).abs() / typical.clamp_min(CLOSED_EYE)).clamp(0, 2),
-        "expression": (shape - rest).square().mean((1, 2)).sqrt() / 0.05,
+        "expression": (shape - rest).square().mean((1, 2)).sqrt() / 0.1 + (effort - effort[found].min()) / 0.8,
         "moving": torch.maximum(torch.cat([step, zero]), torch.cat([zero, step])) / 0.02,
         "unsure": 1 - params.confidence,
     }
@@ -81,13 +82,12 @@ def reference_terms(params: FaceParams, source: FaceParams | None = None) -> dic
 
 
 def _unlike(shape: Tensor, angles: Tensor, params: FaceParams, source: FaceParams) -> Tensor:
-    """(t,) difference of pose, mouth opening and eyes to the source's."""
+    """(t,) difference of pose, mouth opening and smile to the source's."""
     own = head_shape(source[0])
-    pose = (angles - rotation_to_angles(source.rotation[:1])).norm(dim=-1) / 0.6
+    pose = (angles - rotation_to_angles(source.rotation[:1])).norm(dim=-1) / 0.4
     mouth = (mouth_openness(shape) - mouth_openness(own)).abs() / 0.25
     smile = (_corner_height(shape) - _corner_height(own)).abs() / 0.1
-    eyes = (params.eye_openness - source.eye_openness[:1]).abs().mean(1) / 0.3
-    unlike: Tensor = (pose + mouth + smile + eyes) / 2
+    unlike: Tensor = (pose + mouth + smile) / 2
     return unlike
 
 

@@ -38,7 +38,7 @@ def mean_face() -> Tensor:
     return load_face_model().mean.detach().float()
 
 
-def smoothstep(x: Tensor, zero: float, one: float) -> Tensor:
+def smoothstep(x: Tensor, zero: float | Tensor, one: float | Tensor) -> Tensor:
     """0 up to `zero`, 1 from `one` on, smooth in between; `zero` may be the larger one."""
     u = ((x - zero) / (one - zero)).clamp(0, 1)
     return u * u * (3 - 2 * u)

@@ -12,7 +12,8 @@ turn every nod into a shake.
 
 Relative motion adds the change since the driving reference frame to what the source shows. Absolute motion takes the
 driving person's rotation, expression, eyelids, lips and gaze as they are, on the source's identity. Place and size stay
-relative in both: they belong to the camera, not to the face. In a source video, what follows the driving face starts
+relative in both: they belong to the camera, not to the face. They are measured in head units and bend off towards a
+limit (`REACH`, `NEARER`), because a portrait's shoulders cannot follow a driver who walks about. In a source video, what follows the driving face starts
 from the source's own reference frame and rides on its place and size frame by frame; everything else keeps the
 source's own motion frame by frame.
 
@@ -47,10 +48,16 @@ from portrayal.types import Driving, FaceParams
 
 LARGEST_GAZE = 0.7
 """Radians that the eyes turn at most to a side, unless the source's do already."""
-WIDEST_EYE = 0.6
+REACH = 0.8
+"""Head units that a head moves at most to a side: its shoulders stay where the picture shows them."""
+NEARER = 0.4
+"""Logarithm of the largest change of size, for the same reason."""
+WIDEST_EYE = 0.5
 """Openness that no eye exceeds, unless the source's does already."""
 USUAL_EYE = 0.3
-"""Openness of a usual open eye; absolute motion keeps it as it is."""
+"""Openness of a usual open eye."""
+NARROWEST_EYE = 0.1
+"""A driving eye that is less open at its reference does not tell what open is."""
 DrivingT = TypeVar("DrivingT", bound=Driving)
 
 
@@ -163,9 +170,10 @@ class Retargeter:
         turn = rotation_to_angles(params.rotation) - self.from_angles
         turn = torch.remainder(turn + torch.pi, 2 * torch.pi) - torch.pi
         rotation = angles_to_rotation(self.rest_angles + strength * turn)
-        scale = own.scale * (params.scale / reference.scale) ** strength
+        nearer = _at_most((params.scale / reference.scale).log() * strength, NEARER)
         shift = (params.translation - reference.translation) / reference.scale[:, None]
-        return rotation, scale, own.translation + strength * own.scale[:, None] * shift
+        shift = _at_most(strength * shift, REACH)
+        return rotation, own.scale * nearer.exp(), own.translation + own.scale[:, None] * shift
 
     def _expression(self, own: FaceParams, own_shape: Tensor, params: FaceParams) -> tuple[Tensor, Tensor, Tensor]:
         """Head-frame shape, eye openness and gaze of the result."""
@@ -189,13 +197,14 @@ class Retargeter:
         strength, now, reference = self.options.strength, params.eye_openness, self.reference.eye_openness
         rest = torch.stack([self.lids.openness, self.rest.eye_openness])
         if self.absolute:
-            wanted = (now - CLOSED_EYE).clamp_min(0) * (USUAL_EYE / (USUAL_EYE - CLOSED_EYE))
+            wanted = _lifted(now, torch.full_like(now, USUAL_EYE))
             result = (rest + strength * (wanted - rest)).clamp_min(0)
         else:
-            closed = (0.35 * reference).clamp_max(CLOSED_EYE)
-            factor = 1 + (now - reference) / (reference - closed).clamp_min(0.06)
-            result = rest * (1 + strength * (factor.clamp(0, 1.6) - 1)).clamp_min(0)
-        by_landmarks, measured = torch.minimum(result, rest.clamp_min(WIDEST_EYE)).unbind(0)
+            usual = reference.clamp_min(NARROWEST_EYE)
+            factor = 1 + (_lifted(now, usual) - _lifted(reference, usual)) / usual
+            result = rest * (1 + strength * (factor.clamp(0, 1.4) - 1)).clamp_min(0)
+        result = torch.minimum(result, rest.clamp_min(WIDEST_EYE))
+        by_landmarks, measured = result.unbind(0)
         return by_landmarks, measured
 
     def _gaze(self, params: FaceParams) -> Tensor:
@@ -205,6 +214,21 @@ class Retargeter:
         rest = self.rest.gaze
         gaze = rest + self.options.strength * seen.amax(1, keepdim=True) * turn
         return gaze.clamp(rest.clamp_max(-LARGEST_GAZE), rest.clamp_min(LARGEST_GAZE))
+
+
+def _lifted(openness: Tensor, usual: Tensor) -> Tensor:
+    """Openness without the rest that tracked eyes keep when they are shut: 0 up to `CLOSED_EYE`, itself when open.
+
+    Args:
+        openness: (t, 2). usual: (1 or t, 2) of that eye when it is open; a narrow eye is shut at less.
+    """
+    shut, clear = (0.35 * usual).clamp_max(CLOSED_EYE), (0.8 * usual).clamp_max(2.5 * CLOSED_EYE)
+    return openness * smoothstep(openness, shut, clear)
+
+
+def _at_most(x: Tensor, limit: float) -> Tensor:
+    """`x` where it is small, bent so that it never exceeds `limit` in size."""
+    return limit * (x / limit).tanh()
 
 
 @dataclass(frozen=True)
