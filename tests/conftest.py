@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import wave
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.data import astronaut
 
 
@@ -32,3 +35,46 @@ def data_root() -> Path:
 def portrait() -> np.ndarray:
     """(512, 512, 3) uint8: the portrait that scikit-image ships."""
     return astronaut()
+
+
+@pytest.fixture(scope="session")
+def small_portrait(tmp_path_factory: pytest.TempPathFactory, portrait: np.ndarray) -> Path:
+    """A picture file of the head alone, 256 x 256: quick to animate."""
+    path = tmp_path_factory.mktemp("portrait") / "face.png"
+    Image.fromarray(portrait[0:288, 80:368]).resize((256, 256), Image.Resampling.LANCZOS).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def sentence(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A motion template of one second: the beginning of the built-in talk."""
+    from portrayal.motion.builtin import builtin_motion
+    from portrayal.motion.template import save_template
+
+    path = tmp_path_factory.mktemp("sentence") / "sentence.motion.safetensors"
+    save_template(path, builtin_motion("talk")[10:35], origin="built in", consent="nobody's face")
+    return path
+
+
+@pytest.fixture(scope="session")
+def talking(tmp_path_factory: pytest.TempPathFactory, small_portrait: Path, sentence: Path) -> Path:
+    """A driving video with sound and an uneven frame rate: the small portrait speaks for a second."""
+    from portrayal.animation import animate
+    from portrayal.media.video import VideoWriter, read_frames
+
+    folder = tmp_path_factory.mktemp("talking")
+    animate(small_portrait, sentence, folder / "even.mp4")
+    frames = [frame.image for frame in read_frames(folder / "even.mp4")]
+    rate = 16000
+    tone = np.sin(np.arange(rate * 6 // 5) * 2 * np.pi * 440 / rate) * 9000
+    with wave.open(str(folder / "tone.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(tone.astype("<i2").tobytes())
+    times = [Fraction(i * 61, 1350) + Fraction(i % 3, 500) for i in range(len(frames))]
+    path = folder / "talking.mp4"
+    with VideoWriter(path, width=256, height=256, sound_from=folder / "tone.wav") as writer:
+        for image, time in zip(frames, times, strict=True):
+            writer.write(image, time)
+    return path

@@ -1,0 +1,146 @@
+"""The command line: help, exit codes, one sentence per error, Ctrl-C."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import portrayal.animation
+from portrayal.cli import COMMANDS, main, parse
+from portrayal.errors import InputError, PortrayalError
+from portrayal.options import AnimateOptions
+
+
+def options_of(command: Any) -> AnimateOptions:
+    return command.options
+
+
+def test_without_a_verb_the_verbs_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    for verb in COMMANDS:
+        assert verb in shown
+
+
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
+def test_help_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert f"    portrayal {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["animate", "track", "template", "preflight", "train"])
+def test_device_and_debug_everywhere(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    shown = capsys.readouterr().out
+    assert "--device" in shown
+    assert "--debug" in shown
+
+
+def test_defaults_are_those_of_the_dataclass() -> None:
+    assert options_of(parse(["animate"])) == AnimateOptions()
+
+
+def test_options_arrive() -> None:
+    command: Any = parse(
+        "animate -s a.jpg -d b.mp4 -o c.mp4 --motion absolute --region lips --face all --smooth 0.5 --strength 2 "
+        "--crop --compare --size 300 --missing skip --device cpu --system meshwarp --seed 7 --reference 3".split()
+    )
+    assert (command.source, command.driving, command.output) == ("a.jpg", "b.mp4", Path("c.mp4"))
+    assert command.options == AnimateOptions(
+        motion="absolute",
+        region="lips",
+        face="all",
+        smooth=0.5,
+        strength=2.0,
+        crop=True,
+        compare=True,
+        size=300,
+        missing="skip",
+        device="cpu",
+        system="meshwarp",
+        seed=7,
+        reference=3,
+    )
+
+
+def test_every_option_has_a_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["animate", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for field in dataclasses.fields(AnimateOptions):
+        assert f"--{field.name}" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["animate", "--face", "0"], "face must be"),
+        (["animate", "--size", "3"], "size must be"),
+        (["animate", "--strength", "-1"], "strength must"),
+        (["animate", "--smooth", "-1"], "smooth must"),
+        (["animate", "-d", "0"], "camera"),
+        (["animate", "-d", "builtin:dance"], "dance"),
+        (["animate", "--system", "warp"], "warp"),
+        (["animate", "--device", "tpu9"], "tpu9"),
+        (["template", "builtin:nod"], "consent"),
+        (["train", "face", "nose", "--data", "."], "tracker"),
+        (["train", "meshwarp", "main", "--data", "."], "nothing to train"),
+        (["data", "face-model", "--data", "nowhere", "-o", "x.safetensors"], "nowhere"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_and_exit_2(
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_option_names_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["animate", "--strenght", "2"])
+    assert stop.value.code == 2
+    assert "--strength" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InputError("me.jpg: no face."), 2),
+        (PortrayalError("out.mp4: the disk is full."), 1),
+        (RuntimeError("odd"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_exit_codes_and_tracebacks(
+    error: BaseException,
+    code: int,
+    debug: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(portrayal.animation, "animate", fail)
+    assert main(["animate", *(["--debug"] if debug else [])]) == code
+    said = capsys.readouterr().err
+    assert ("Traceback" in said) == debug
+    assert said.splitlines()[-1].startswith("portrayal: ")
+    assert str(error) in said
