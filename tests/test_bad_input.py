@@ -95,7 +95,9 @@ def make_folder(path: Path, talking: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "make", [make_missing, make_empty, make_truncated, make_text, make_sound_only, make_folder], ids=lambda f: f.__name__
+    "make",
+    [make_missing, make_empty, make_truncated, make_text, make_sound_only, make_folder],
+    ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("option", ["-s", "-d"])
 def test_files_that_cannot_be_used(
@@ -229,7 +231,9 @@ def test_a_video_of_one_frame(talking: Path, small_portrait: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_picture_of_108_megapixels_in_bounded_memory(portrait: np.ndarray[Any, Any], sentence: Path, tmp_path: Path) -> None:
+def test_a_picture_of_108_megapixels_in_bounded_memory(
+    portrait: np.ndarray[Any, Any], sentence: Path, tmp_path: Path
+) -> None:
     picture = Image.new("RGB", (12000, 9000), (60, 70, 90))
     picture.paste(Image.fromarray(portrait).resize((8000, 8000)), (2000, 500))
     picture.save(tmp_path / "huge.jpg", quality=80)

@@ -49,10 +49,11 @@ def test_defaults_are_those_of_the_dataclass() -> None:
 
 
 def test_options_arrive() -> None:
-    command: Any = parse(
+    typed = (
         "animate -s a.jpg -d b.mp4 -o c.mp4 --motion absolute --region lips --face all --smooth 0.5 --strength 2 "
-        "--crop --compare --size 300 --missing skip --device cpu --system meshwarp --seed 7 --reference 3".split()
+        "--crop --compare --size 300 --missing skip --device cpu --system meshwarp --seed 7 --reference 3"
     )
+    command: Any = parse(typed.split())
     assert (command.source, command.driving, command.output) == ("a.jpg", "b.mp4", Path("c.mp4"))
     assert command.options == AnimateOptions(
         motion="absolute",
