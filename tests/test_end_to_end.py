@@ -13,6 +13,7 @@ from PIL import Image
 import portrayal
 from portrayal.animation import animate, preflight, template, track
 from portrayal.cli import main
+from portrayal.face.measure import mouth_openness
 from portrayal.media.video import probe, read_frames
 from portrayal.options import AnimateOptions, TemplateOptions, TrackOptions
 from portrayal.tracking import load_track
@@ -60,24 +61,25 @@ def test_the_same_twice_bit_for_bit(small_portrait: Path, talking: Path, tmp_pat
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_the_motion_is_that_of_the_driving_face(small_portrait: Path, talking: Path, tmp_path: Path) -> None:
-    """The portrait drives itself, so the result must look like the driving video."""
-    images, _ = read(animate(small_portrait, talking, tmp_path / "out.mp4").output)
-    wanted, _ = read(talking)
-    still = np.asarray(Image.open(small_portrait).convert("RGB"))
-    driven = np.mean([difference(a, b) for a, b in zip(images, wanted, strict=True)])
-    unmoved = np.mean([difference(still, b) for b in wanted])
-    assert driven < 0.8 * unmoved
+def test_the_mouth_follows_the_driving_mouth(small_portrait: Path, talking: Path, tmp_path: Path) -> None:
+    done = animate(small_portrait, talking, tmp_path / "out.mp4")
+    opened = []
+    for path in (talking, done.output):
+        tracked = track(path, tmp_path / "x.track.safetensors", TrackOptions(overlay=False)).tracks[0]
+        opened.append(mouth_openness(tracked.params.landmarks).numpy())
+    assert np.corrcoef(opened)[0, 1] > 0.7
 
 
-def test_the_built_in_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sentence: Path) -> None:
+def test_without_arguments_the_built_in_portrait_talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("portrayal.driving.DEFAULT", str(sentence))
     assert main(["animate"]) == 0
     (file,) = (tmp_path / "animations").iterdir()
-    assert file.name == "astronaut--sentence.mp4"
-    images, _ = read(file)
+    assert file.name == "astronaut--talk.mp4"
+    images, times = read(file)
     assert images[0].shape == (512, 512, 3)
+    assert len(images) == 130
+    assert times[-1] == pytest.approx(129 / 25, abs=0.001)
+    assert max(difference(image, images[0]) for image in images) > 0.5
 
 
 def test_pixels_outside_the_mask_stay(portrait: np.ndarray[Any, Any], tmp_path: Path, sentence: Path) -> None:
@@ -149,7 +151,8 @@ def test_a_template_does_what_its_video_does(small_portrait: Path, talking: Path
     from_video, times = read(animate(small_portrait, talking, tmp_path / "a.mp4").output)
     from_template, same_times = read(animate(small_portrait, made.output, tmp_path / "b.mp4").output)
     np.testing.assert_allclose(times, same_times, atol=0.001)
-    assert all(np.array_equal(a, b) for a, b in zip(from_video, from_template, strict=True))
+    # The encoder sees another time base, so the pictures are equal but for its rounding.
+    assert max(difference(a, b) for a, b in zip(from_video, from_template, strict=True)) < 1
 
 
 def test_track_writes_a_file_and_an_overlay(talking: Path, tmp_path: Path) -> None:
