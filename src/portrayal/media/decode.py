@@ -78,7 +78,7 @@ def probe(path: str | Path) -> VideoInfo:
         if stream.duration and stream.time_base:
             duration = stream.duration * stream.time_base
         elif container.duration:
-            duration = Fraction(container.duration, av.time_base)
+            duration = _promised_end(container) - (first.pts or 0) * (first.time_base or Fraction(0))
         frames = stream.frames or round(duration * rate) or None
         return VideoInfo(
             path=Path(path),
@@ -214,13 +214,14 @@ def _decode(container: InputContainer, stream: VideoStream, path: Path) -> Itera
     """Decode one stream; every packet of the file is seen, so that a missing end is noticed."""
     stream.codec_context.thread_type = "AUTO"
     stream.codec_context.thread_count = min(4, os.cpu_count() or 1)
-    reached, damaged = 0.0, 0
+    reached, seen, damaged = 0.0, 0, 0
     try:
         for packet in container.demux():
             if packet.dts is not None and packet.time_base is not None:
                 reached = max(reached, float((packet.dts + (packet.duration or 0)) * packet.time_base))
             if packet.stream.index != stream.index:
                 continue
+            seen += 1
             try:
                 yield from packet.decode()  # type: ignore[misc]
             except av.error.InvalidDataError:
@@ -229,9 +230,17 @@ def _decode(container: InputContainer, stream: VideoStream, path: Path) -> Itera
         raise _cut_off(path) from error
     if damaged:
         _log.warning("%s: %d damaged frames were left out", path, damaged)
-    end = ((container.start_time or 0) + (container.duration or 0)) / av.time_base
-    if reached < 0.9 * end - 1:
+    end = float(_promised_end(container))
+    promised = 0 if "mp4" in container.format.name else stream.frames  # MP4's edits may leave frames out
+    if reached < 0.98 * end - 0.5 or seen < 0.9 * promised:
         raise _cut_off(path)
+
+
+def _promised_end(container: InputContainer) -> Fraction:
+    """Seconds on the file's clock at which it ends by its header; 0 if that does not say."""
+    counted_from_zero = "matroska" in container.format.name
+    start = 0 if counted_from_zero else container.start_time or 0
+    return Fraction(start + container.duration, av.time_base) if container.duration else Fraction(0)
 
 
 def _check_complete(stream: VideoStream, path: Path) -> None:

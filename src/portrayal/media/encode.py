@@ -87,7 +87,8 @@ class VideoWriter:
         sound = Path(sound_from) if sound_from else None
         like_base, rate = video_clock(sound)
         self._shape = (height, width, 3)
-        self._base = _fine(time_base or like_base)
+        self._base = Fraction(1, 1000) if kind == "webm" else _fine(time_base or like_base)
+        self._time: Fraction | None = None
         self._pending: tuple[UInt8, int, int | None] | None = None
         self._step = round(Fraction(1, 25) / self._base)
         self._target = png_folder(self.path) if kind == "png" else self.path
@@ -112,9 +113,11 @@ class VideoWriter:
                     quality=quality,
                     sound_from=sound,
                 )
-        except OSError as error:
+        except BaseException as error:
             remove(self._temporary)
-            raise error if isinstance(error, PortrayalError) else writing_error(error, self.path) from error
+            if isinstance(error, OSError) and not isinstance(error, PortrayalError):
+                raise writing_error(error, self.path) from error
+            raise
         self._thread = threading.Thread(target=self._work, name="encode", daemon=True)
         self._thread.start()
 
@@ -132,11 +135,12 @@ class VideoWriter:
         """
         if image.shape != self._shape or image.dtype != "uint8":
             raise ValueError(f"frames must be {self._shape} uint8, got {image.shape} {image.dtype}")
-        pts = round(time / self._base)
+        if self._time is not None and time <= self._time:
+            raise ValueError(f"frame times must grow, but {time} s follows {self._time} s")
+        self._time, pts = time, round(time / self._base)
         if self._pending is not None:
             previous, start, _ = self._pending
-            if pts <= start:
-                raise ValueError(f"frame times must grow by at least {self._base} s; {time} s does not")
+            pts = max(pts, start + 1)  # two frames within one tick
             self._step = pts - start
             self._put((previous, start, self._step))
         self._pending = image.copy(), pts, None if duration is None else max(1, round(duration / self._base))

@@ -160,7 +160,12 @@ def _to_rgb(picture: Image.Image, max_side: int | None) -> UInt8:
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB"))
+    picture = picture if picture.mode == "RGB" else picture.convert("RGB")
+    image = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top in range(0, picture.height, 512):  # Pillow copies what it hands over
+        bottom = min(top + 512, picture.height)
+        image[top:bottom] = np.asarray(picture.crop((0, top, picture.width, bottom)))
+    return image
 
 
 _TURNS = {

@@ -164,6 +164,7 @@ def join(paths: list[Path], output: Path, kind: str, sound_from: Path | None) ->
         movie = Movie(output, kind, template.time_base, sound_from)
         try:
             stream = movie.container.add_stream_from_template(template)
+            stream.codec_context.framerate = template.average_rate or Fraction(25)  # WebM needs it for durations
             movie.start()
             for path in paths:
                 with open_video(path) as (container, part):

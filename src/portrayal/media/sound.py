@@ -59,11 +59,11 @@ class Sound:
         if stream.codec_context is None or not stream.codec_context.sample_rate:
             self.note = f"the sound of {path} is in a format that cannot be read, and was left out"
             return
-        if stream.codec_context.name in COPIED[format_name]:
+        if _codec(stream) in COPIED[format_name]:
             self._packets = self._copied(stream)
         else:
             encoder, bit_rate = _ENCODERS[format_name]
-            self.note = f"the sound was encoded anew ({stream.codec_context.name} to {encoder.removeprefix('lib')})"
+            self.note = f"the sound was encoded anew ({_codec(stream)} to {encoder.removeprefix('lib')})"
             self._packets = self._encoded(stream, encoder, bit_rate)
         self._next = next(self._packets, None)
 
@@ -93,8 +93,9 @@ class Sound:
                 start = expected or 0
             else:
                 start = round((packet.pts * base - self._origin) * rate)
-                if expected is not None and abs(start - expected) <= max(float(base * rate), 1):
-                    start = expected
+                likely = -_skipped(packet) if expected is None else expected
+                if abs(start - likely) <= max(float(base * rate), 1):
+                    start = likely
             expected = start + length
             packet.time_base = Fraction(1, rate)
             packet.pts = packet.dts = start
@@ -140,3 +141,15 @@ class Sound:
                     yield packet
         except av.FFmpegError:
             self.note = f"the sound of {self._path} is damaged and was cut short"
+
+
+def _codec(stream: AudioStream) -> str:
+    """The codec's name, whichever decoder is used for it."""
+    return stream.codec_context.codec.canonical_name
+
+
+def _skipped(packet: SoundPacket) -> int:
+    """Samples at the packet's beginning that are decoded but not played."""
+    if not packet.has_sidedata("skip_samples"):
+        return 0
+    return int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[:4], "little")
