@@ -13,9 +13,10 @@ turn every nod into a shake.
 Relative motion adds the change since the driving reference frame to what the source shows. Absolute motion takes the
 driving person's rotation, expression, eyelids, lips and gaze as they are, on the source's identity. Place and size stay
 relative in both: they belong to the camera, not to the face. They are measured in head units and bend off towards a
-limit (`REACH`, `NEARER`), because a portrait's shoulders cannot follow a driver who walks about. In a source video, what follows the driving face starts
-from the source's own reference frame and rides on its place and size frame by frame; everything else keeps the
-source's own motion frame by frame.
+limit (`REACH`, `NEARER`), because a portrait's shoulders cannot follow a driver who walks about.
+
+In a source video, what follows the driving face starts from the source's own reference frame and rides on its place
+and size frame by frame; everything else keeps the source's own motion frame by frame.
 
 Tensors are float32 on the CPU.
 """
@@ -82,7 +83,9 @@ def retarget(source: FaceParams, driving: DrivingT, options: RetargetOptions | N
     params = hold_missing(driving.params)
     if options.smooth > 0:
         params = smooth_params(params, driving.times, options.smooth)
-    index = reference_frame(params, source[0]) if options.reference is None else options.reference
+    index = options.reference
+    if index is None:
+        index = reference_frame(params, source[reference_frame(source)])
     if not 0 <= index < len(params):
         raise InputError(
             f"reference frame {index} is not in the driving clip, which has {len(params)} frames (0 is the first)"
