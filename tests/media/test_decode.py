@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
-from made_videos import bar, encode_noise, every, make_video, picture
 
 from portrayal.errors import InputError, MissingFileError
 from portrayal.media.video import probe, read_frames
+from tests.media.made_videos import bar, encode_noise, every, make_video, picture
 
 VARIABLE = [F(k) for k in (0, 3003, 9009, 12012, 30030, 30031, 45000)]
 TIMES = {

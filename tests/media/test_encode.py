@@ -8,11 +8,11 @@ from fractions import Fraction as F
 import av
 import numpy as np
 import pytest
-from made_videos import bar, decode_sound, every, make_video, picture
 
 from portrayal.errors import InputError, PortrayalError
 from portrayal.media.encode import VideoWriter, output_kind
 from portrayal.media.video import probe, read_frames
+from tests.media.made_videos import bar, decode_sound, every, make_video, picture
 
 VARIABLE = [F(k, 90_000) for k in (3003, 6006, 9009, 30_030, 30_100, 45_000)]
 

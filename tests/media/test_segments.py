@@ -4,10 +4,10 @@ from fractions import Fraction as F
 
 import numpy as np
 import pytest
-from made_videos import bar, decode_sound, every, make_video, picture
 
 from portrayal.media.segments import SegmentedWriter
 from portrayal.media.video import read_frames
+from tests.media.made_videos import bar, decode_sound, every, make_video, picture
 
 TIMES = [F(507, 15_360) + F(k * 61, 1350) + (F(1, 50) if k > 17 else 0) for k in range(50)]
 

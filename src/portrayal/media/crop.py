@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from portrayal.face.camera import camera_from_pose
 from portrayal.face.pose import angles_to_rotation
 from portrayal.media.image import UInt8, check_rgb
 from portrayal.types import FaceParams
@@ -172,8 +173,6 @@ def _transform(points: Tensor, matrix: Matrix, scale: float) -> Tensor:
 
 def _move(params: FaceParams, matrix: Matrix, scale: float, angle: float, *, width: int, height: int) -> FaceParams:
     """Carry a face along a similarity of the picture that enlarges by `scale` and turns clockwise by `angle`."""
-    from portrayal.face.camera import camera_from_pose
-
     roll = angles_to_rotation(params.rotation.new_tensor([0.0, 0.0, angle]))
     rotation, size = roll @ params.rotation, params.scale * scale
     translation = _transform(params.translation, matrix, scale)
