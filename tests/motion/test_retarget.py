@@ -132,7 +132,7 @@ def test_a_driver_who_walks_away_does_not_take_the_head_off(person):
     driving = FaceParams.cat([person(4), person(4, at=(900.0, 300.0))])
     source = person(3)
     moved = retarget(source, driving_of(driving), RetargetOptions(**STILL)).params.translation - source.translation
-    assert (moved[1] / source.scale)[:2].abs().max() < 0.85
+    assert (moved[1] / source.scale)[:2].abs().max() <= 1.0
 
 
 @pytest.mark.parametrize("motion", ["relative", "absolute"])

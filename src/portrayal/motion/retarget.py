@@ -12,8 +12,8 @@ turn every nod into a shake.
 
 Relative motion adds the change since the driving reference frame to what the source shows. Absolute motion takes the
 driving person's rotation, expression, eyelids, lips and gaze as they are, on the source's identity. Place and size stay
-relative in both: they belong to the camera, not to the face. They are measured in head units and bend off towards a
-limit (`REACH`, `NEARER`), because a portrait's shoulders cannot follow a driver who walks about.
+relative in both: they belong to the camera, not to the face. They are measured in head units and, when large,
+bend towards a limit (`REACH`, `NEARER`), because a portrait's shoulders cannot follow a driver who walks about.
 
 In a source video, what follows the driving face starts from the source's own reference frame and rides on its place
 and size frame by frame; everything else keeps the source's own motion frame by frame.
@@ -49,7 +49,7 @@ from portrayal.types import Driving, FaceParams
 
 LARGEST_GAZE = 0.7
 """Radians that the eyes turn at most to a side, unless the source's do already."""
-REACH = 0.8
+REACH = 1.0
 """Head units that a head moves at most to a side: its shoulders stay where the picture shows them."""
 NEARER = 0.4
 """Logarithm of the largest change of size, for the same reason."""
@@ -230,8 +230,10 @@ def _lifted(openness: Tensor, usual: Tensor) -> Tensor:
 
 
 def _at_most(x: Tensor, limit: float) -> Tensor:
-    """`x` where it is small, bent so that it never exceeds `limit` in size."""
-    return limit * (x / limit).tanh()
+    """`x` up to half of `limit` in size; beyond it bends so that it never exceeds `limit`."""
+    free = limit / 2
+    beyond = (x.abs() - free).clamp_min(0)
+    return x.clamp(-free, free) + x.sign() * free * (beyond / free).tanh()
 
 
 @dataclass(frozen=True)
