@@ -18,7 +18,7 @@ from torch import Tensor
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.eyes import Eye, build_eyes, render_eyes, shut_lids
-from portrayal.systems.meshwarp.layers import Array, Picture, close_openings
+from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, picture_window
 from portrayal.systems.meshwarp.mesh import FACE_POINTS, Pose, Rings, build_rings, move_rings, place_lashes
 from portrayal.systems.meshwarp.model import MeshWarp
 from portrayal.systems.meshwarp.mouth import Mouth, build_mouth, render_mouth
@@ -68,8 +68,7 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
     rings = build_rings(
         landmarks,
         pose,
-        width=image.shape[3],
-        height=image.shape[2],
+        window=picture_window(texture),
         first=FACE_POINTS + len(model.lash_edges),
         rings=config.rings,
         skull_depth=config.skull_depth,

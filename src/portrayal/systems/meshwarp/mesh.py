@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrayal.face.topology import FACE_OVAL, LEFT_EYE, RIGHT_EYE
-from portrayal.systems.meshwarp.layers import Array, smoothstep
+from portrayal.systems.meshwarp.layers import Array, Box, smoothstep
 
 FACE_POINTS = 468
 """Landmarks that are vertices of the skin; the rest are the irises."""
@@ -128,8 +128,7 @@ def build_rings(
     landmarks: Array,
     pose: Pose,
     *,
-    width: int,
-    height: int,
+    window: Box,
     first: int,
     rings: int,
     skull_depth: float,
@@ -141,13 +140,13 @@ def build_rings(
     Args:
         landmarks: (478, 3) of the source.
         pose: of the source.
-        width, height: of the picture.
+        window: what of the crop shows the picture, see `picture_window`; nothing moves at its border.
         first: index of the first ring vertex.
         rings, skull_depth, still, reach: as in `Config`.
     """
     oval = landmarks[OVAL]
     centre = (landmarks[:FACE_POINTS, :2].min(0) + landmarks[:FACE_POINTS, :2].max(0)) / 2
-    border = _border_points(oval[:, :2], centre, width, height)
+    border = _border_points(oval[:, :2], centre, window)
     reach_px = np.maximum(np.linalg.norm(border - oval[:, :2], axis=1), 1e-6)
     steps = np.minimum((np.arange(1, rings + 1) / (rings - 1)) ** 1.5, 1)[:, None]  # the last two are the border
     steps = steps - (np.arange(rings) == rings - 2)[:, None] * np.minimum(3 / reach_px, 0.1)
@@ -166,8 +165,8 @@ def build_rings(
     rest = pose.head_to_picture(head)
     rest[:, :2] = xy.reshape(-1, 2)
 
-    edge = np.min(np.stack([xy[..., 0], xy[..., 1], width - xy[..., 0], height - xy[..., 1]]), 0).clip(0)
-    beyond = _beyond_head(landmarks, pose, eyes + np.array([0, 0, skull_depth]), xy, width, height)
+    edge = np.minimum(xy - window[:2], window[2:] - xy).min(-1).clip(0)
+    beyond = _beyond_head(landmarks, pose, eyes + np.array([0, 0, skull_depth]), xy, window)
     rigid = 1 - smoothstep(beyond / np.maximum(beyond + edge, 1e-6))
     rigid = rigid * smoothstep(edge / (still * pose.scale))
 
@@ -195,19 +194,23 @@ def move_rings(rings: Rings, source: Array, driving: Array, source_pose: Pose, d
     return moved
 
 
-def _border_points(oval: Array, centre: Array, width: int, height: int) -> Array:
-    """(36, 2): for each point of the oval, the one on the picture's border in the same direction from the centre."""
+def _border_points(oval: Array, centre: Array, window: Box) -> Array:
+    """(36, 2): for each point of the oval, the one on the window's border in the same direction from the centre.
+
+    Where the oval itself reaches beyond the window, the point lies just outside the oval.
+    """
     angle = np.unwrap(np.arctan2(oval[:, 1] - centre[1], oval[:, 0] - centre[0]))
     angle = np.maximum.accumulate(angle) if angle[-1] > angle[0] else np.minimum.accumulate(angle)
     direction = np.stack([np.cos(angle), np.sin(angle)], 1)
-    corner = np.where(direction > 0, [width, height], 0.0)
+    corner = np.where(direction > 0, window[2:], window[:2])
     with np.errstate(divide="ignore"):
         reach = np.min((corner - centre) / np.where(direction == 0, 1e-12, direction), axis=1)
+    reach = np.maximum(reach, 1.03 * np.linalg.norm(oval - centre, axis=1))
     points: Array = centre + reach[:, None] * direction
     return points
 
 
-def _beyond_head(landmarks: Array, pose: Pose, centre: Array, xy: Array, width: int, height: int) -> Array:
+def _beyond_head(landmarks: Array, pose: Pose, centre: Array, xy: Array, window: Box) -> Array:
     """Distance in pixels of points (..., 2) from the outline of the head with hair; 0 inside.
 
     Args:
@@ -218,11 +221,11 @@ def _beyond_head(landmarks: Array, pose: Pose, centre: Array, xy: Array, width: 
     skull = skull[skull[:, 1] < centre[1] + 0.66]
     outline = np.concatenate([pose.head_to_picture(skull)[:, :2], landmarks[OVAL, :2]]).astype(np.float32)
     hull: Any = cv2.convexHull(outline)
-    mask = np.full((height, width), 255, np.uint8)
+    mask = np.full((window.bottom, window.right), 255, np.uint8)
     cv2.fillPoly(mask, [np.round(hull).astype(np.int32)], 0)
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-    column = np.clip(xy[..., 0], 0, width - 1).astype(int)
-    row = np.clip(xy[..., 1], 0, height - 1).astype(int)
+    column = np.clip(xy[..., 0], 0, window.right - 1).astype(int)
+    row = np.clip(xy[..., 1], 0, window.bottom - 1).astype(int)
     away: Array = distance[row, column].astype(np.float64)
     return away
 
