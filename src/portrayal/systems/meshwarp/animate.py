@@ -18,8 +18,9 @@ from torch import Tensor
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.eyes import Eye, build_eyes, render_eyes, shut_lids
+from portrayal.systems.meshwarp.hidden import HiddenSkin, find_hidden_skin, lend_texture
 from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, picture_window
-from portrayal.systems.meshwarp.mesh import FACE_POINTS, Pose, Rings, build_rings, move_rings, place_lashes
+from portrayal.systems.meshwarp.mesh import FACE_POINTS, Pose, Rings, build_rings, lash_shares, move_rings, place_lashes
 from portrayal.systems.meshwarp.model import MeshWarp
 from portrayal.systems.meshwarp.mouth import Mouth, build_mouth, render_mouth
 from portrayal.systems.meshwarp.raster import backward_displacement, read_source
@@ -40,6 +41,9 @@ class MeshwarpSource(Source):
     """(k, 3) of the whole mesh."""
     lash_edges: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
     """(l, 2) as in `MeshWarp`."""
+    lash_shares: Array
+    """(l,) as from `lash_shares`."""
+    hidden: HiddenSkin
     eyes: tuple[Eye, Eye]
     mouth: Mouth
 
@@ -68,6 +72,8 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
     rings = build_rings(
         landmarks,
         pose,
+        width=image.shape[3],
+        height=image.shape[2],
         window=picture_window(texture),
         first=FACE_POINTS + len(model.lash_edges),
         rings=config.rings,
@@ -79,9 +85,10 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
     eyes = build_eyes(texture, landmarks)
     mouth = build_mouth(texture, landmarks, pose.plane)
     skin = close_openings(texture, landmarks, (RIGHT_EYE, LEFT_EYE, *([LIPS_INNER] if mouth.shown > 0 else [])))
-    return MeshwarpSource(
-        portrait, skin, landmarks, pose, rings, triangles, model.lash_edges.cpu().numpy(), eyes, mouth
-    )
+    edges = model.lash_edges.cpu().numpy()
+    shares = lash_shares(edges, landmarks)
+    hidden = find_hidden_skin(landmarks, model.skin_triangles.cpu().numpy())
+    return MeshwarpSource(portrait, skin, landmarks, pose, rings, triangles, edges, shares, hidden, eyes, mouth)
 
 
 def encode_driving(model: MeshWarp, clip: FaceClip) -> Driving:
@@ -123,15 +130,18 @@ def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, in
 
 
 def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[Array, Array, Array]:
-    """All vertices at rest and in frame `index` (n, 3), and that frame's landmarks after `shut_lids`.
+    """Where all vertices read the source, where they are in frame `index` (n, 3), and its landmarks after `shut_lids`.
 
     The order is that of `MeshwarpSource.triangles`: face, lashes, rings.
     """
     pose = _pose(params, index)
     landmarks = shut_lids(source.landmarks, _array(params.landmarks[index]))
-    lashes = place_lashes(source.lash_edges, source.landmarks, landmarks, pose.scale / source.pose.scale)
+    lashes = place_lashes(
+        source.lash_edges, source.lash_shares, source.landmarks, landmarks, pose.scale / source.pose.scale
+    )
     rings = move_rings(source.rings, source.landmarks, landmarks, source.pose, pose)
     rest = np.concatenate([source.landmarks[:FACE_POINTS], lashes[0], source.rings.rest])
+    rest = lend_texture(rest, source.hidden, landmarks)
     return rest, np.concatenate([landmarks[:FACE_POINTS], lashes[1], rings]), landmarks
 
 

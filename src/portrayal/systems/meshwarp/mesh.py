@@ -61,7 +61,7 @@ class Lashes:
 
 
 LASH = 0.7
-"""Where a lash vertex lies at rest, as a share of its edge from the rim."""
+"""Height of the lash vertices above the rim at rest, as a share of the usual height of the first row of triangles."""
 
 
 def add_lashes(triangles: NDArray[np.int64]) -> Lashes:
@@ -94,18 +94,40 @@ def add_lashes(triangles: NDArray[np.int64]) -> Lashes:
     return Lashes(np.array(list(index)), np.array(out))
 
 
-def place_lashes(edges: NDArray[np.int64], source: Array, driving: Array, zoom: float) -> tuple[Array, Array]:
-    """Lash vertices (n, 3) in the source and in a driving frame: a stretched edge keeps its lashes' length.
+def lash_shares(edges: NDArray[np.int64], source: Array) -> Array:
+    """Where each lash vertex lies on its edge in the source, (n,) from 0 at the rim: all of an eye equally high."""
+    rise = _rise(edges, source)
+    shares = np.empty(len(edges))
+    for contour in (RIGHT_EYE, LEFT_EYE):
+        mine = np.isin(edges[:, 0], contour)
+        shares[mine] = np.clip(LASH * np.median(rise[mine]) / rise[mine], 0.05, 0.85)
+    return shares
+
+
+def place_lashes(
+    edges: NDArray[np.int64], shares: Array, source: Array, driving: Array, zoom: float
+) -> tuple[Array, Array]:
+    """Lash vertices (n, 3) in the source and in a driving frame: on a stretched edge lashes keep their height.
 
     Args:
+        shares: (n,) as from `lash_shares`.
         zoom: size of the head in the driving frame / in the source.
     """
     rest_edge = source[edges[:, 1]] - source[edges[:, 0]]
     edge = driving[edges[:, 1]] - driving[edges[:, 0]]
-    rest_length = zoom * np.linalg.norm(rest_edge[:, :2], axis=1)
-    length = np.linalg.norm(edge[:, :2], axis=1)
-    share = LASH * np.minimum(1, rest_length / np.maximum(length, 1e-6))
-    return source[edges[:, 0]] + LASH * rest_edge, driving[edges[:, 0]] + share[:, None] * edge
+    kept = shares * np.minimum(1, zoom * _rise(edges, source) / _rise(edges, driving))
+    return source[edges[:, 0]] + shares[:, None] * rest_edge, driving[edges[:, 0]] + kept[:, None] * edge
+
+
+def _rise(edges: NDArray[np.int64], landmarks: Array) -> Array:
+    """(n,) how far each edge rises above the line through its eye's corners' direction, pixels, at least a little."""
+    rise = np.empty(len(edges))
+    for contour in (RIGHT_EYE, LEFT_EYE):
+        mine = np.isin(edges[:, 0], contour)
+        along = landmarks[contour[8], :2] - landmarks[contour[0], :2]
+        across = np.array([along[1], -along[0]]) / max(float(np.linalg.norm(along)), 1e-6)
+        rise[mine] = np.abs((landmarks[edges[mine, 1], :2] - landmarks[edges[mine, 0], :2]) @ across)
+    return np.maximum(rise, 0.05)
 
 
 @dataclass(frozen=True)
@@ -117,9 +139,11 @@ class Rings:
     head: Array
     """(m, 3) the same points in the head frame."""
     rigid: Array
-    """(m,) in [0, 1]: 1 moves with the head, 0 stays."""
+    """(m, 2) in [0, 1] for x and y: 1 moves with the head, 0 stays."""
     follow: Array
-    """(m, 36) share of each oval point's own motion (beyond the head's) that the vertex takes over."""
+    """(m, 36) weights of the oval points whose own motion (beyond the head's) the vertex follows, sum 1."""
+    fade: Array
+    """(m, 2) how far it follows them in x and y."""
     triangles: NDArray[np.int64]
     """(k, 3) indices; the oval's points count as their landmark, ring vertices from `first` on."""
 
@@ -128,6 +152,8 @@ def build_rings(
     landmarks: Array,
     pose: Pose,
     *,
+    width: int,
+    height: int,
     window: Box,
     first: int,
     rings: int,
@@ -140,16 +166,17 @@ def build_rings(
     Args:
         landmarks: (478, 3) of the source.
         pose: of the source.
-        window: what of the crop shows the picture, see `picture_window`; nothing moves at its border.
+        width, height: of the crop.
+        window: what of the crop shows the picture, see `picture_window`.
         first: index of the first ring vertex.
         rings, skull_depth, still, reach: as in `Config`.
     """
     oval = landmarks[OVAL]
     centre = (landmarks[:FACE_POINTS, :2].min(0) + landmarks[:FACE_POINTS, :2].max(0)) / 2
-    border = _border_points(oval[:, :2], centre, window)
+    border = _border_points(oval[:, :2], centre, width, height)
     reach_px = np.maximum(np.linalg.norm(border - oval[:, :2], axis=1), 1e-6)
     steps = np.minimum((np.arange(1, rings + 1) / (rings - 1)) ** 1.5, 1)[:, None]  # the last two are the border
-    steps = steps - (np.arange(rings) == rings - 2)[:, None] * np.minimum(3 / reach_px, 0.1)
+    steps = steps - (np.arange(rings) == rings - 2)[:, None] * np.minimum(5 / reach_px, 0.1)
     xy = oval[None, :, :2] + steps[..., None] * (border - oval[:, :2])[None]  # (rings, 36, 2)
     away = np.linalg.norm(xy - oval[None, :, :2], axis=-1) / pose.scale  # head units beyond the oval
 
@@ -165,18 +192,24 @@ def build_rings(
     rest = pose.head_to_picture(head)
     rest[:, :2] = xy.reshape(-1, 2)
 
-    edge = np.minimum(xy - window[:2], window[2:] - xy).min(-1).clip(0)
-    beyond = _beyond_head(landmarks, pose, eyes + np.array([0, 0, skull_depth]), xy, window)
-    rigid = 1 - smoothstep(beyond / np.maximum(beyond + edge, 1e-6))
-    rigid = rigid * smoothstep(edge / (still * pose.scale))
-
+    # Towards the border of the picture a motion across it fades, towards the border of the crop every motion.
+    inside = np.array([0, 0, width, height])
+    beyond = _beyond_head(landmarks, pose, eyes + np.array([0, 0, skull_depth]), xy, width, height)
+    rigid, fade = np.empty_like(xy), np.empty_like(xy)
+    for axis in range(2):
+        limits = np.where(np.arange(4) % 2 == axis, np.array(window), inside)
+        edge = np.minimum(xy - limits[:2], limits[2:] - xy).min(-1).clip(0)
+        ease = smoothstep(edge / (still * pose.scale))
+        rigid[..., axis] = ease * (1 - smoothstep(beyond / np.maximum(beyond + edge, 1e-6)))
+        fade[..., axis] = ease * (1 - smoothstep(away / reach))
     rigid[-2:] = 0
-    fade = (1 - smoothstep(away / reach)) * smoothstep(edge / (still * pose.scale))
     turn = (np.arange(36)[:, None] - np.arange(36) + 18) % 36 - 18
     spread = 0.3 + 2.5 * np.minimum(away, 1.0)
     follow = np.exp(-0.5 * (turn[None] / spread[..., None]) ** 2)
-    follow = fade[..., None] * follow / follow.sum(-1, keepdims=True)
-    return Rings(rest, head, rigid.reshape(-1), follow.reshape(-1, 36), _ring_triangles(rings, first))
+    follow = follow / follow.sum(-1, keepdims=True)
+    return Rings(
+        rest, head, rigid.reshape(-1, 2), follow.reshape(-1, 36), fade.reshape(-1, 2), _ring_triangles(rings, first)
+    )
 
 
 def move_rings(rings: Rings, source: Array, driving: Array, source_pose: Pose, driving_pose: Pose) -> Array:
@@ -186,23 +219,24 @@ def move_rings(rings: Rings, source: Array, driving: Array, source_pose: Pose, d
         source, driving: (478, 3) landmarks.
     """
     turned = driving_pose.head_to_picture(rings.head)
-    moved: Array = rings.rest + rings.rigid[:, None] * (turned - rings.rest)
+    moved: Array = rings.rest.copy()
+    moved[:, :2] += rings.rigid * (turned - rings.rest)[:, :2]
     oval = source[OVAL]
     own = driving[OVAL] - driving_pose.head_to_picture(source_pose.picture_to_head(oval))
-    moved[:, :2] += rings.follow @ own[:, :2]
-    moved[:, 2] = turned[:, 2] + (1 - rings.rigid) * 2 * driving_pose.scale  # what stays is the background
+    moved[:, :2] += rings.fade * (rings.follow @ own[:, :2])
+    moved[:, 2] = turned[:, 2] + (1 - rings.rigid.min(1)) * 2 * driving_pose.scale  # what stays is the background
     return moved
 
 
-def _border_points(oval: Array, centre: Array, window: Box) -> Array:
-    """(36, 2): for each point of the oval, the one on the window's border in the same direction from the centre.
+def _border_points(oval: Array, centre: Array, width: int, height: int) -> Array:
+    """(36, 2): for each point of the oval, the one on the crop's border in the same direction from the centre.
 
-    Where the oval itself reaches beyond the window, the point lies just outside the oval.
+    Where the oval itself reaches beyond the crop, the point lies just outside the oval.
     """
     angle = np.unwrap(np.arctan2(oval[:, 1] - centre[1], oval[:, 0] - centre[0]))
     angle = np.maximum.accumulate(angle) if angle[-1] > angle[0] else np.minimum.accumulate(angle)
     direction = np.stack([np.cos(angle), np.sin(angle)], 1)
-    corner = np.where(direction > 0, window[2:], window[:2])
+    corner = np.where(direction > 0, [width, height], 0.0)
     with np.errstate(divide="ignore"):
         reach = np.min((corner - centre) / np.where(direction == 0, 1e-12, direction), axis=1)
     reach = np.maximum(reach, 1.03 * np.linalg.norm(oval - centre, axis=1))
@@ -210,7 +244,7 @@ def _border_points(oval: Array, centre: Array, window: Box) -> Array:
     return points
 
 
-def _beyond_head(landmarks: Array, pose: Pose, centre: Array, xy: Array, window: Box) -> Array:
+def _beyond_head(landmarks: Array, pose: Pose, centre: Array, xy: Array, width: int, height: int) -> Array:
     """Distance in pixels of points (..., 2) from the outline of the head with hair; 0 inside.
 
     Args:
@@ -221,11 +255,11 @@ def _beyond_head(landmarks: Array, pose: Pose, centre: Array, xy: Array, window:
     skull = skull[skull[:, 1] < centre[1] + 0.66]
     outline = np.concatenate([pose.head_to_picture(skull)[:, :2], landmarks[OVAL, :2]]).astype(np.float32)
     hull: Any = cv2.convexHull(outline)
-    mask = np.full((window.bottom, window.right), 255, np.uint8)
+    mask = np.full((height, width), 255, np.uint8)
     cv2.fillPoly(mask, [np.round(hull).astype(np.int32)], 0)
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-    column = np.clip(xy[..., 0], 0, window.right - 1).astype(int)
-    row = np.clip(xy[..., 1], 0, window.bottom - 1).astype(int)
+    column = np.clip(xy[..., 0], 0, width - 1).astype(int)
+    row = np.clip(xy[..., 1], 0, height - 1).astype(int)
     away: Array = distance[row, column].astype(np.float64)
     return away
 

@@ -15,6 +15,8 @@ class MeshWarp(nn.Module):
 
     face_triangles: Tensor
     """(n, 3) int64 indices: landmarks below 468, then the lashes; the first `holes` lie inside eyes and mouth."""
+    skin_triangles: Tensor
+    """(m, 3) int64 landmark indices of the face without its openings, front faces clockwise."""
     lash_edges: Tensor
     """(l, 2) int64 landmarks that each lash vertex lies between."""
 
@@ -26,4 +28,5 @@ class MeshWarp(nn.Module):
         lashes = add_lashes(model.triangles_skin.cpu().numpy())
         self.holes = len(holes)
         self.register_buffer("face_triangles", torch.cat([holes, torch.from_numpy(lashes.triangles)]))
+        self.register_buffer("skin_triangles", model.triangles_skin.cpu())
         self.register_buffer("lash_edges", torch.from_numpy(lashes.edges))

@@ -42,11 +42,10 @@ def backward_displacement(
         (ceil(height / step), ceil(width / step), 2) float32 pixels.
     """
     corners = driving[triangles]  # (k, 3, 3)
-    moved = (np.abs(driving[:, :2] - source[:, :2]).max(1) > 1e-3)[triangles].any(1)
     coefficients, area = _affine(source[triangles][..., :2], corners[..., :2])
     depth = corners[..., 2].mean(1)
     depth[:behind] = np.inf
-    drawn = np.flatnonzero(moved & (np.abs(area) > 1e-3))
+    drawn = np.flatnonzero(np.abs(area) > 1e-3)
     order = drawn[np.argsort(-depth[drawn], kind="stable")]
 
     rows, columns = -(-height // step), -(-width // step)
@@ -67,7 +66,7 @@ def backward_displacement(
         b *= y
         a += b
         np.add(a, c, out=field[..., axis])
-    return field
+    return np.asarray(cv2.blur(field, (3, 3), borderType=cv2.BORDER_REPLICATE))
 
 
 def read_source(texture: Picture, displacement: Picture, step: int) -> Picture:
