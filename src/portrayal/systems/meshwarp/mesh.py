@@ -23,6 +23,10 @@ DEPTH_SLOPE = 0.8
 """How steeply hair and neck fall back behind the oval; above 2 a turn by 25 degrees would fold them under the face."""
 
 
+CALM = 0.8
+"""Beside and above the head the background stays from that distance on, head units; neck and shoulders follow farther."""
+
+
 @dataclass(frozen=True)
 class Pose:
     """One frame's head to picture."""
@@ -196,11 +200,15 @@ def build_rings(
     inside = np.array([0, 0, width, height])
     beyond = _beyond_head(landmarks, pose, eyes + np.array([0, 0, skull_depth]), xy, width, height)
     rigid, fade = np.empty_like(xy), np.empty_like(xy)
+    down = pose.plane[:, 1] / np.linalg.norm(pose.plane[:, 1])
+    below = (xy - landmarks[152, :2]) @ down / pose.scale + 0.6
+    calm = CALM + (3 - CALM) * smoothstep(below, 0.0, 1.0)
     for axis in range(2):
         limits = np.where(np.arange(4) % 2 == axis, np.array(window), inside)
         edge = np.minimum(xy - limits[:2], limits[2:] - xy).min(-1).clip(0)
         ease = smoothstep(edge / (still * pose.scale))
-        rigid[..., axis] = ease * (1 - smoothstep(beyond / np.maximum(beyond + edge, 1e-6)))
+        far = np.minimum(beyond + edge, calm * pose.scale)  # pixels from the head to where the background stays
+        rigid[..., axis] = ease * (1 - smoothstep(beyond / np.maximum(far, 1e-6)))
         fade[..., axis] = ease * (1 - smoothstep(away / reach))
     rigid[-2:] = 0
     turn = (np.arange(36)[:, None] - np.arange(36) + 18) % 36 - 18
