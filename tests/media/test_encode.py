@@ -258,7 +258,7 @@ def test_development_videos_keep_times_and_samples(tmp_path, raw, letter):
     driving = raw / f"driving_{letter}.mp4"
     with VideoWriter(tmp_path / "v.mp4", width=64, height=64, sound_from=driving) as writer:
         for frame in read_frames(driving):
-            writer.write(np.ascontiguousarray(frame.image[:64, :64]), frame.time, frame.duration)
+            writer.write(np.ascontiguousarray(frame.image[:64, :64]), frame.time)
     before, after = (list(read_frames(p, max_side=32)) for p in (driving, tmp_path / "v.mp4"))
     assert [(f.time, f.duration) for f in before] == [(f.time, f.duration) for f in after]
     assert decode_sound(driving)[0] == decode_sound(tmp_path / "v.mp4")[0]

@@ -12,14 +12,14 @@ from tests.media.made_videos import bar, decode_sound, every, make_video, pictur
 TIMES = [F(507, 15_360) + F(k * 61, 1350) + (F(1, 50) if k > 17 else 0) for k in range(50)]
 
 
-def write(path, *, stop=None, key="same", size=(96, 64), times=TIMES, **options):
+def write(path, *, stop=None, key="same", size=(96, 64), times=TIMES, duration=F(1, 10), **options):
     """Write what is missing; returns how many frames an earlier run had done."""
     with SegmentedWriter(path, key=key, width=size[0], height=size[1], segment_frames=8, **options) as writer:
         done = writer.frames_done
         for number in range(done, len(times)):
             if number == stop:
                 raise KeyboardInterrupt
-            writer.write(picture(number, *size), times[number], F(1, 10))
+            writer.write(picture(number, *size), times[number], duration)
     return done
 
 
@@ -57,12 +57,15 @@ def test_pngs(tmp_path):
 
 
 def test_sound_and_time_base_of_the_driving_video(tmp_path):
-    times = every(F(1001, 30_000), 40, F(1001, 30_000))
-    driving = make_video(tmp_path / "d.mp4", times, base=F(1, 30_000), sound="aac", sound_seconds=1.5)
+    ntsc = every(F(1001, 30_000), 40, F(1001, 30_000))
+    driving = make_video(tmp_path / "d.mp4", ntsc, base=F(1, 30_000), sound="aac", sound_seconds=1.5)
+    times = [f.time for f in read_frames(driving)]
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "v.mp4", stop=20, times=times, sound_from=driving)
-    write(tmp_path / "v.mp4", times=times, sound_from=driving)
-    assert [f.time for f in read_frames(tmp_path / "v.mp4")] == times
+        write(tmp_path / "v.mp4", stop=20, times=times, duration=None, sound_from=driving)
+    write(tmp_path / "v.mp4", times=times, duration=None, sound_from=driving)
+    frames = list(read_frames(tmp_path / "v.mp4"))
+    assert [f.time for f in frames] == times
+    assert frames[-1].duration == list(read_frames(driving))[-1].duration == F(1, 25)
     assert decode_sound(driving)[0] == decode_sound(tmp_path / "v.mp4")[0]
     assert np.array_equal(decode_sound(driving)[1], decode_sound(tmp_path / "v.mp4")[1])
 

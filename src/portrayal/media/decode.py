@@ -52,6 +52,8 @@ class VideoInfo:
     """Number of frames as the file says, or estimated from its duration; None if it says neither."""
     duration: Fraction
     """Seconds from the first frame's time to the last frame's end; 0 if the file does not say."""
+    end: Fraction | None
+    """Time at which the last frame ends; None if the file does not say so of the pictures alone."""
     time_base: Fraction
     """Seconds per tick of the file's frame times: every frame time is a multiple of it."""
     has_sound: bool
@@ -74,9 +76,10 @@ def probe(path: str | Path) -> VideoInfo:
         if not matrix[0]:
             width, height = height, width
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        duration = Fraction(0)
+        duration, end = Fraction(0), None
         if stream.duration and stream.time_base:
             duration = stream.duration * stream.time_base
+            end = (stream.start_time or 0) * stream.time_base + duration - clock_origin(container)
         elif container.duration:
             duration = _promised_end(container) - (first.pts or 0) * (first.time_base or Fraction(0))
         frames = stream.frames or round(duration * rate) or None
@@ -87,6 +90,7 @@ def probe(path: str | Path) -> VideoInfo:
             rate=Fraction(rate),
             frames=frames,
             duration=duration,
+            end=end,
             time_base=stream.time_base or Fraction(1, 90000),
             has_sound=bool(container.streams.audio),
             rotation=_rotation(matrix),

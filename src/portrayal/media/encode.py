@@ -18,7 +18,7 @@ import av
 
 from portrayal.errors import InputError, PortrayalError
 from portrayal.media.atomic import make_parent, remove, temporary_beside, writing_error
-from portrayal.media.decode import probe
+from portrayal.media.decode import VideoInfo, probe
 from portrayal.media.image import UInt8
 from portrayal.media.movie import MovieSink
 from portrayal.media.sinks import GifSink, PngSink, Sink, png_folder
@@ -85,9 +85,13 @@ class VideoWriter:
         """What the user should know about the sound, as sentences."""
         kind = output_kind(path)
         sound = Path(sound_from) if sound_from else None
-        like_base, rate = video_clock(sound)
+        self.end: Fraction | None = None
+        """Time at which the last frame ends, if `write` is not told its duration; None repeats the last distance."""
+        info = like(sound)
+        if info is not None:
+            self.end = info.end
         self._shape = (height, width, 3)
-        self._base = Fraction(1, 1000) if kind == "webm" else _fine(time_base or like_base)
+        self._base = Fraction(1, 1000) if kind == "webm" else _fine(time_base or _time_base(info))
         self._time: Fraction | None = None
         self._pending: tuple[UInt8, int, int | None] | None = None
         self._step = round(Fraction(1, 25) / self._base)
@@ -109,7 +113,7 @@ class VideoWriter:
                     kind,
                     (width, height),
                     self._base,
-                    rate=rate,
+                    rate=info.rate if info else Fraction(25),
                     quality=quality,
                     sound_from=sound,
                 )
@@ -127,7 +131,8 @@ class VideoWriter:
         Args:
             image: (height, width, 3) uint8 RGB; copied, so it may be reused at once.
             time: presentation time in seconds, later than the previous frame's.
-            duration: seconds; only the last frame's matters. None repeats the previous distance.
+            duration: seconds; only the last frame's matters. None lasts to the end of the pictures in `sound_from`,
+                or repeats the previous distance.
 
         Raises:
             ValueError: another size or type, or a time that does not grow.
@@ -161,7 +166,10 @@ class VideoWriter:
             if self._pending is None:
                 raise ValueError(f"{self.path}: no frame was written")
             image, start, duration = self._pending
-            self._put((image, start, duration or self._step))
+            if duration is None:
+                rest = 0 if self.end is None else round(self.end / self._base) - start
+                duration = rest if rest > 0 else self._step
+            self._put((image, start, duration))
             self._put(None)
             self._thread.join()
             self._raise()
@@ -215,13 +223,16 @@ class VideoWriter:
             self._error = error
 
 
-def video_clock(path: Path | None) -> tuple[Fraction, Fraction]:
-    """Time base and rate of the video in `path`; of a pure sound file, or none, common ones."""
+def like(path: Path | None) -> VideoInfo | None:
+    """The video in `path` whose clock an output follows; None for a pure sound file or none."""
     try:
-        info = probe(path) if path else None
+        return probe(path) if path else None
     except InputError:
-        info = None
-    return (info.time_base, info.rate) if info else (Fraction(1, 90_000), Fraction(25))
+        return None
+
+
+def _time_base(info: VideoInfo | None) -> Fraction:
+    return info.time_base if info else Fraction(1, 90_000)
 
 
 def _fine(base: Fraction) -> Fraction:

@@ -15,7 +15,7 @@ import av
 from portrayal.errors import PortrayalError
 from portrayal.media.atomic import complete_or_absent, make_parent, remove
 from portrayal.media.decode import open_video, read_frames
-from portrayal.media.encode import VideoWriter, output_kind, video_clock
+from portrayal.media.encode import VideoWriter, like, output_kind
 from portrayal.media.image import UInt8
 from portrayal.media.movie import Movie
 
@@ -58,7 +58,9 @@ class SegmentedWriter:
         """What the user should know about the sound, as sentences; complete at the end."""
         self._kind = output_kind(path)
         self._sound_from = Path(sound_from) if sound_from else None
-        self._base = time_base or video_clock(self._sound_from)[0]
+        info = like(self._sound_from)
+        self._base = time_base or (info.time_base if info else Fraction(1, 90_000))
+        self._end = info.end if info else None
         self._size, self._quality, self._segment_frames = (width, height), quality, segment_frames
         name = self.path.name if "%" not in self.path.name else self.path.parent.name
         place = self.path.parent if "%" not in self.path.name else self.path.parent.parent
@@ -77,12 +79,12 @@ class SegmentedWriter:
 
     def write(self, image: UInt8, time: Fraction, duration: Fraction | None = None) -> None:
         """Append a frame, as `VideoWriter.write`."""
+        if self._in_segment == self._segment_frames:
+            self._close_segment()
         if self._writer is None:
             self._writer = self._new_segment()
         self._writer.write(image, time, duration)
         self._in_segment += 1
-        if self._in_segment == self._segment_frames:
-            self._close_segment()
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +99,7 @@ class SegmentedWriter:
                 remove(self.folder)
             return
         if self._writer is not None:
+            self._writer.end = self._end
             self._close_segment()
         if not self._segments:
             remove(self.folder)
