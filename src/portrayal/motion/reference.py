@@ -13,8 +13,8 @@ from torch import Tensor
 
 from portrayal.errors import InputError
 from portrayal.face.measure import mouth_openness
-from portrayal.face.pose import rotation_to_angles
-from portrayal.motion.compose import head_shape
+from portrayal.face.pose import picture_to_head, rotation_to_angles
+from portrayal.face.topology import MOUTH_CORNERS
 from portrayal.motion.openings import CLOSED_EYE
 from portrayal.types import FaceParams
 
@@ -44,9 +44,11 @@ def hold_missing(params: FaceParams) -> FaceParams:
         return params
     if not bool(found.any()):
         raise InputError("no frame of the motion has a face; use a video in which a face can be seen")
-    seen = found.nonzero()[:, 0]
-    distance = (torch.arange(len(params), device=seen.device)[:, None] - seen).abs()
-    return params[seen[distance.argmin(1)]].replace(confidence=params.confidence)
+    seen, index = found.nonzero()[:, 0], torch.arange(len(params), device=found.device)
+    after = torch.searchsorted(seen, index).clamp_max(len(seen) - 1)
+    before = (after - 1).clamp_min(0)
+    nearest = torch.where((index - seen[before]).abs() <= (seen[after] - index).abs(), seen[before], seen[after])
+    return params[nearest].replace(confidence=params.confidence)
 
 
 def reference_terms(params: FaceParams, source: FaceParams | None = None) -> dict[str, Tensor]:
@@ -59,7 +61,8 @@ def reference_terms(params: FaceParams, source: FaceParams | None = None) -> dic
     Returns:
         name: (t,), the names of `WEIGHTS`.
     """
-    shape, angles = head_shape(params), rotation_to_angles(params.rotation)
+    angles = rotation_to_angles(params.rotation)
+    shape = _in_head(params, slice(None, None, 4))  # a quarter of the landmarks says enough, also of a long video
     found = params.confidence > 0
     openness = params.eye_openness.mean(1)
     usual = openness[found & (openness > CLOSED_EYE)]
@@ -70,30 +73,36 @@ def reference_terms(params: FaceParams, source: FaceParams | None = None) -> dic
     zero = shape.new_zeros(1)
     terms = {
         "turned": (angles * angles.new_tensor([1.0, 1.0, 0.5])).norm(dim=-1) / (0.5 if source is None else 1.0),
-        "mouth open": (mouth_openness(shape) / 0.25).clamp(0, 2),
+        "mouth open": (mouth_openness(params.landmarks) / 0.25).clamp(0, 2),
         "eyes": ((openness - typical).abs() / typical.clamp_min(CLOSED_EYE)).clamp(0, 2),
         "expression": (shape - rest).square().mean((1, 2)).sqrt() / 0.1 + (effort - effort[found].min()) / 0.8,
         "moving": torch.maximum(torch.cat([step, zero]), torch.cat([zero, step])) / 0.02,
         "unsure": 1 - params.confidence,
     }
     if source is not None:
-        terms["unlike the source"] = _unlike(shape, angles, params, source)
+        terms["unlike the source"] = _unlike(angles, params, source)
     return terms
 
 
-def _unlike(shape: Tensor, angles: Tensor, params: FaceParams, source: FaceParams) -> Tensor:
+def _unlike(angles: Tensor, params: FaceParams, source: FaceParams) -> Tensor:
     """(t,) difference of pose, mouth opening and smile to the source's."""
-    own = head_shape(source[0])
-    pose = (angles - rotation_to_angles(source.rotation[:1])).norm(dim=-1) / 0.4
-    mouth = (mouth_openness(shape) - mouth_openness(own)).abs() / 0.25
-    smile = (_corner_height(shape) - _corner_height(own)).abs() / 0.1
+    own = source[0]
+    pose = (angles - rotation_to_angles(own.rotation)).norm(dim=-1) / 0.4
+    mouth = (mouth_openness(params.landmarks) - mouth_openness(own.landmarks)).abs() / 0.25
+    smile = (_corner_height(params) - _corner_height(own)).abs() / 0.1
     unlike: Tensor = (pose + mouth + smile) / 2
     return unlike
 
 
-def _corner_height(shape: Tensor) -> Tensor:
+def _corner_height(params: FaceParams) -> Tensor:
     """(t,) how far the mouth's corners lie above the middle of the outer lips, head units: grows with a smile."""
-    return (shape[:, [0, 17], 1].mean(1)) - shape[:, [61, 291], 1].mean(1)
+    height = _in_head(params, [0, 17, *MOUTH_CORNERS])[..., 1]
+    return height[:, :2].mean(1) - height[:, 2:].mean(1)
+
+
+def _in_head(params: FaceParams, points: slice | list[int]) -> Tensor:
+    """(t, n, 3) some landmarks in the head frame."""
+    return picture_to_head(params.landmarks[:, points], params.scale, params.rotation, params.translation)
 
 
 def reference_frame(params: FaceParams, source: FaceParams | None = None) -> int:

@@ -47,6 +47,8 @@ from portrayal.motion.regions import (
 )
 from portrayal.types import Driving, FaceParams
 
+CHUNK = 500
+"""Frames moved at once, to bound the memory that a long video takes."""
 LARGEST_GAZE = 0.7
 """Radians that the eyes turn at most to a side, unless the source's do already."""
 REACH = 1.0
@@ -90,7 +92,9 @@ def retarget(source: FaceParams, driving: DrivingT, options: RetargetOptions | N
         raise InputError(
             f"reference frame {index} is not in the driving clip, which has {len(params)} frames (0 is the first)"
         )
-    return replace(driving, params=Retargeter(source, params[index], options).step(params))
+    mover = Retargeter(source, params[index], options)
+    parts = [mover.step(params[start : start + CHUNK], first=start) for start in range(0, len(params), CHUNK)]
+    return replace(driving, params=FaceParams.cat(parts))
 
 
 def ping_pong(index: Tensor, count: int) -> Tensor:
