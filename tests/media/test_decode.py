@@ -212,3 +212,21 @@ def test_development_videos(raw):
         assert (len(frames), frames[-1]) == (count, last)
     frames = [f.time for f in read_frames(raw / "driving_d.mp4", max_side=64)]
     assert (len(frames), frames[0], frames[-1]) == (135, F(507, 15360), F(93691, 15360))
+
+
+def test_a_change_of_resolution_keeps_the_first_size(tmp_path):
+    path = tmp_path / "v.ts"
+    parts = [
+        make_video(tmp_path / f"{k}.ts", every(F(1, 25), 10, F(k)), size=size, options={"bf": "0"})
+        for k, size in enumerate([(96, 64), (192, 128)])
+    ]
+    path.write_bytes(b"".join(p.read_bytes() for p in parts))
+    frames = list(read_frames(path))
+    assert len(frames) == 20
+    assert {f.image.shape for f in frames} == {(64, 96, 3)}
+
+
+@pytest.mark.parametrize("name", ["a:b %d #1?.mp4", "-v.mp4", "ü 視.mp4"])
+def test_names_are_only_names(tmp_path, name):
+    made = make_video(tmp_path / "v.mp4", every(F(1, 25), 5))
+    assert len(list(read_frames(made.rename(tmp_path / name)))) == 5

@@ -1,5 +1,6 @@
 """Writing videos: times, sizes, colours, sound, and nothing left when it fails."""
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -124,6 +125,42 @@ def test_pngs_never_replace_other_things(tmp_path):
     with pytest.raises(InputError, match="holds other things"):
         write(tmp_path / "frames", [F(0)])
     assert [p.name for p in tmp_path.rglob("*")] == ["frames", "thesis.txt"]
+
+
+def test_a_folder_is_never_replaced_by_a_video(tmp_path):
+    (tmp_path / "v.mp4").mkdir()
+    (tmp_path / "v.mp4" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="is a folder"):
+        write(tmp_path / "v.mp4", [F(0)])
+    assert (tmp_path / "v.mp4" / "thesis.txt").read_text() == "mine"
+
+
+def test_ctrl_c_in_a_process(tmp_path):
+    script = f"""
+        import numpy as np, sys
+        from fractions import Fraction as F
+        from portrayal.media.encode import VideoWriter
+        with VideoWriter({str(tmp_path / "v.mp4")!r}, width=160, height=128) as writer:
+            for k in range(10**9):
+                writer.write(np.full((128, 160, 3), k % 250, np.uint8), F(k, 25))
+                if k == 50:
+                    print("going", flush=True)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "going\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a:b %d #1?.mp4", "-v.webm", "ü 視.gif"])
+def test_names_are_only_names(tmp_path, name):
+    write(tmp_path / name, every(F(1, 25), 3))
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def test_unknown_extension(tmp_path):

@@ -195,7 +195,7 @@ def _frames(path: Path, start: int, max_side: int | None, done: threading.Event)
     with open_video(path) as (container, stream):
         origin, ratio = clock_origin(container), _aspect(stream)
         step = 1 / Fraction(stream.average_rate or stream.guessed_rate or 25)
-        index, dropped, time = 0, 0, Fraction(0)
+        index, dropped, time, size = 0, 0, Fraction(0), None
         for frame in _decode(container, stream, path):
             if done.is_set():
                 return
@@ -204,9 +204,10 @@ def _frames(path: Path, start: int, max_side: int | None, done: threading.Event)
             if index and time <= previous:
                 time, dropped = previous, dropped + 1
                 continue
+            size = size or _fitted(frame, ratio, max_side)  # later frames may have another resolution
             if index >= start:
                 duration = frame.duration * base if frame.duration and base else None
-                yield Frame(_to_rgb(frame, ratio, reformatter, max_side), time, duration)
+                yield Frame(_to_rgb(frame, reformatter, size), time, duration)
             index += 1
         if not index:
             raise _no_frames(path)
@@ -254,23 +255,25 @@ def _check_complete(stream: VideoStream, path: Path) -> None:
         raise _cut_off(path)
 
 
-def _to_rgb(frame: VideoFrame, ratio: Fraction, reformatter: VideoReformatter, max_side: int | None) -> UInt8:
-    """An upright 8-bit RGB picture. Unlabelled colours are BT.709 from 720 lines on, else BT.601, as players assume."""
+def _fitted(frame: VideoFrame, ratio: Fraction, max_side: int | None) -> tuple[int, int]:
+    """(width, height) of the stored frame in square pixels, at most `max_side`."""
     width, height = max(1, round(frame.width * ratio)), frame.height
-    if max_side is not None and max(width, height) > max_side:
-        scale = max_side / max(width, height)
-        width, height = max(1, round(width * scale)), max(1, round(height * scale))
+    scale = 1.0 if max_side is None else min(1.0, max_side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _to_rgb(frame: VideoFrame, reformatter: VideoReformatter, size: tuple[int, int]) -> UInt8:
+    """An upright 8-bit RGB picture. Unlabelled colours are BT.709 from 720 lines on, else BT.601, as players assume."""
     full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
     unlabelled = Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
     rgb = reformatter.reformat(
         frame,
-        width,
-        height,
+        *size,
         "rgb24",
         src_colorspace=None if frame.format.is_rgb else _COLORSPACES.get(frame.colorspace, unlabelled),
         src_color_range=ColorRange.JPEG if full or frame.format.is_rgb else ColorRange.MPEG,
         dst_color_range=ColorRange.JPEG,
-        interpolation="AREA" if (width, height) != (frame.width, frame.height) else None,
+        interpolation="AREA" if size != (frame.width, frame.height) else None,
         threads=1,
     )
     return _upright(np.asarray(rgb.to_ndarray(), np.uint8), _display_matrix(frame))

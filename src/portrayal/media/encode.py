@@ -21,7 +21,7 @@ from portrayal.media.atomic import make_parent, remove, temporary_beside, writin
 from portrayal.media.decode import VideoInfo, probe
 from portrayal.media.image import UInt8
 from portrayal.media.movie import MovieSink
-from portrayal.media.sinks import GifSink, PngSink, Sink, png_folder
+from portrayal.media.sinks import GifSink, PngSink, Sink, check_png_folder, png_folder
 
 _BEHIND = 4
 """Frames waiting for the encoder."""
@@ -83,7 +83,7 @@ class VideoWriter:
         self.path = Path(path)
         self.notes: list[str] = []
         """What the user should know about the sound, as sentences."""
-        kind = output_kind(path)
+        self._kind = kind = output_kind(path)
         sound = Path(sound_from) if sound_from else None
         self.end: Fraction | None = None
         """Time at which the last frame ends, if `write` is not told its duration; None repeats the last distance."""
@@ -96,6 +96,8 @@ class VideoWriter:
         self._pending: tuple[UInt8, int, int | None] | None = None
         self._step = round(Fraction(1, 25) / self._base)
         self._target = png_folder(self.path) if kind == "png" else self.path
+        if kind != "png" and self._target.is_dir():
+            raise InputError(f"{self.path}: is a folder; choose another output")
         make_parent(self._target)
         self._temporary = temporary_beside(self._target)
         self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=_BEHIND)
@@ -173,7 +175,8 @@ class VideoWriter:
             self._put(None)
             self._thread.join()
             self._raise()
-            if self._target.is_dir():
+            if self._kind == "png":
+                check_png_folder(self._target)
                 remove(self._target)
             os.replace(self._temporary, self._target)
         except OSError as error:

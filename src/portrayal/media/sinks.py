@@ -138,8 +138,7 @@ class PngSink:
         self.notes: list[str] = []
         folder = png_folder(path)
         pattern = path.name if path.suffix else "%06d.png"
-        if folder.exists() and not (folder.is_dir() and all(_is_ours(p) for p in folder.iterdir())):
-            raise InputError(f"{folder}: exists and holds other things; choose a new folder for the PNGs")
+        check_png_folder(folder)
         self._folder, self._pattern, self._time_base = temporary, pattern, time_base
         self._rows: list[tuple[str, str, str]] = []
         temporary.mkdir()
@@ -161,6 +160,12 @@ class PngSink:
 def png_folder(path: Path) -> Path:
     """The folder that a path for PNGs names: itself, or that of `folder/%06d.png`."""
     return path.parent if path.suffix else path
+
+
+def check_png_folder(folder: Path) -> None:
+    """Raise InputError if `folder` exists and holds anything but PNGs of an earlier run, which may be replaced."""
+    if folder.exists() and not (folder.is_dir() and all(_is_ours(p) for p in folder.iterdir())):
+        raise InputError(f"{folder}: exists and holds other things; choose a new folder for the PNGs")
 
 
 def _is_ours(path: Path) -> bool:
