@@ -24,7 +24,7 @@ DEPTH_SLOPE = 0.8
 
 
 CALM = 0.8
-"""Beside and above the head the background stays from that distance on, head units; neck and shoulders follow farther."""
+"""Beside and above the head the background stays from that distance on, head units; neck and shoulders go farther."""
 
 
 @dataclass(frozen=True)
