@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from portrayal.face.topology import LEFT_BROW, LEFT_EYE, LIPS_OUTER, RIGHT_BROW, RIGHT_EYE
 from portrayal.systems.meshwarp.layers import Array, smoothstep
 
-AWAY = (0.08, 0.28)
+AWAY = (-0.05, 0.1)
 """Cosine to the camera below which a vertex is hidden, and above which it is not."""
+GRAZING = (0.15, 0.35)
+"""The same for vertices at the rim of the face: they are seen, but landmarks there often miss the skin by a little."""
+INSET = 0.11
+"""Head units by which the rim's texture is taken further inside."""
 FACING = 0.45
 """Cosine above which a vertex' texture is good enough to be lent."""
 
@@ -36,7 +40,7 @@ class HiddenSkin:
     facing: Array
     """(n,) cosine to the camera in the source."""
     amount: Array
-    """(n,) 1 hidden, 0 not quite."""
+    """(n,) how far towards the lender the texture moves: 1 hidden, 0 not quite."""
     lender: Array
     """(n, 2) pixels of the source: the nearest point of the skin that faces the camera."""
 
@@ -46,7 +50,7 @@ def find_hidden_skin(landmarks: Array, skin: NDArray[np.int64]) -> HiddenSkin:
     every = np.unique(skin)
     around = (skin[None] == every[:, None, None]).any(-1).astype(np.float64)
     facing = _facing(landmarks, skin, around)
-    hidden = facing < AWAY[1]
+    hidden = facing < GRAZING[1]
     features = landmarks[[*RIGHT_EYE, *LEFT_EYE, *RIGHT_BROW, *LEFT_BROW, *LIPS_OUTER]]
     unit = np.linalg.norm(landmarks[RIGHT_EYE[0]] - landmarks[LEFT_EYE[0]])
     plain = np.linalg.norm(landmarks[every, None] - features, axis=-1).min(1) > PLAIN * unit
@@ -59,7 +63,9 @@ def find_hidden_skin(landmarks: Array, skin: NDArray[np.int64]) -> HiddenSkin:
     for i, vertex in enumerate(vertices):
         distance = np.linalg.norm(landmarks[lenders] - landmarks[vertex], axis=1)
         lender[i] = landmarks[lenders[distance.argmin()], :2]
-    amount = 1 - smoothstep(facing[hidden], *AWAY)
+    distance = np.linalg.norm(lender - landmarks[vertices, :2], axis=1)
+    inset = np.minimum(1, INSET * unit / np.maximum(distance, 1e-6)) * (1 - smoothstep(facing[hidden], *GRAZING))
+    amount = np.maximum(1 - smoothstep(facing[hidden], *AWAY), inset)
     return HiddenSkin(vertices, skin[touched], around[hidden][:, touched], facing[hidden], amount, lender)
 
 

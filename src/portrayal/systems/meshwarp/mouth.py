@@ -39,11 +39,11 @@ DENSITY = 320
 
 # Per tooth from the middle outwards: visible width, biting edge below the lips' line, height; head units (9 cm).
 UPPER = (
-    (0.093, 0.034, 0.112),
-    (0.072, 0.026, 0.098),
-    (0.062, 0.031, 0.106),
-    (0.046, 0.022, 0.086),
-    (0.034, 0.016, 0.08),
+    (0.093, 0.044, 0.118),
+    (0.072, 0.036, 0.104),
+    (0.062, 0.040, 0.112),
+    (0.046, 0.030, 0.092),
+    (0.034, 0.022, 0.086),
 )
 LOWER = ((0.058, 0.012, 0.1), (0.062, 0.012, 0.1), (0.06, 0.006, 0.1), (0.046, 0.014, 0.09), (0.036, 0.02, 0.08))
 
@@ -157,7 +157,7 @@ def jaw_drop(mouth: Mouth, source: Array, driving: Array, turn: Array, plane: Ar
     fall = np.linalg.solve(turn @ plane, chin_source - base_source)
     drop = np.linalg.solve(plane, chin_driving - base_driving) - fall
     lip_drop = float(_to_mouth(driving[[87, 14, 317], :2], driving, plane)[:, 1].mean()) - mouth.line
-    return max(0.0, float(drop[1]) + (0.8 * mouth.gap if mouth.shown > 0 else 0.0), lip_drop - 0.055)
+    return max(0.0, float(drop[1]) + (0.8 * mouth.gap if mouth.shown > 0 else 0.0), lip_drop - 0.03)
 
 
 def _depth_of_mouth(gap: float) -> float:
