@@ -300,3 +300,19 @@ def test_development_videos_keep_times_and_samples(tmp_path, raw, letter):
     assert [(f.time, f.duration) for f in before] == [(f.time, f.duration) for f in after]
     assert decode_sound(driving)[0] == decode_sound(tmp_path / "v.mp4")[0]
     assert np.array_equal(decode_sound(driving)[1], decode_sound(tmp_path / "v.mp4")[1])
+
+
+def test_edit_lists_keep_their_meaning(tmp_path):
+    """What a trimmed video hides before time 0, pictures and sound, stays hidden."""
+    driving = make_video(
+        tmp_path / "trimmed.mp4", every(F(1, 25), 60, -F(13, 25)), sound="aac", sound_start=-F(1, 2), sound_seconds=3
+    )
+    frames = list(read_frames(driving))
+    assert [bar(f.image) for f in frames] == [k % 22 for k in range(13, 60)]
+    with VideoWriter(tmp_path / "out.mp4", width=96, height=64, sound_from=driving) as writer:
+        for frame in frames:
+            writer.write(frame.image, frame.time)
+    assert [f.time for f in read_frames(tmp_path / "out.mp4")] == [f.time for f in frames] == every(F(1, 25), 47)
+    (start, samples), (copied_start, copied) = decode_sound(driving), decode_sound(tmp_path / "out.mp4")
+    assert start == copied_start == 0
+    assert np.array_equal(samples, copied)

@@ -98,7 +98,7 @@ class GifSink:
         for frame in self._frames():
             if source is None:
                 source, colours = _source(graph, frame), _source(graph, palette)
-                use = graph.add("paletteuse", "dither=sierra2_4a:diff_mode=rectangle")
+                use = graph.add("paletteuse", "dither=bayer:bayer_scale=4:diff_mode=rectangle")
                 source.link_to(use, 0, 0)
                 colours.link_to(use, 0, 1)
                 use.link_to(end)
