@@ -17,7 +17,7 @@ from portrayal.face.morphable import fit_params, load_face_model
 from portrayal.face.pose import angles_to_rotation, fit_similarity, head_to_picture, rotation_to_angles
 from portrayal.face.topology import RIGID
 from portrayal.motion.compose import head_shape
-from portrayal.motion.openings import EYE_PAIRS, gaps
+from portrayal.motion.openings import EYE_PAIRS, gaps, shut_level
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.regions import eye_mask, lips_mask
 from portrayal.motion.retarget import Retargeter, ping_pong, retarget
@@ -152,6 +152,29 @@ def test_a_shut_eye_shuts_and_lids_never_cross(person, motion, seed):
         assert_close(openness[0], source.eye_openness.mean(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("lowest", [0.03, 0.12, 0.2])
+def test_blinks_shut_the_eye_however_far_the_tracker_follows_them(person, lowest):
+    """A tracker that sees lids meet at an openness of 0.2 still makes the source blink, and only then."""
+    seconds = torch.arange(100) / 25
+    blinks = sum((1 - ((seconds - at).abs() / 0.12)).clamp(0, 1) for at in (1.0, 2.6))
+    wide = 0.3 - (0.3 - lowest) * blinks + 0.004 * (7 * seconds).sin()
+    driving = person(4).map(lambda x: x.expand(100, *x.shape[1:])).replace(eye_openness=wide[:, None].expand(100, 2))
+    assert shut_level(driving.eye_openness, driving_of(driving).times) == pytest.approx(lowest, abs=0.06)
+    source = person(3)
+    openness = retarget(source, driving_of(driving), RetargetOptions(**STILL)).params.eye_openness.mean(1)
+    assert openness[25] < 0.01
+    assert openness[65] < 0.01
+    assert openness[blinks == 0].min() > 0.9 * source.eye_openness.mean()
+
+
+def test_eyes_that_are_narrowed_for_long_are_no_blink():
+    times = tuple(Fraction(i, 25) for i in range(100))
+    openness = torch.full((100, 2), 0.3)
+    openness[30:70] = 0.2
+    assert shut_level(openness, times) is None
+    assert shut_level(openness[:2], times[:2]) is None
+
+
 def test_opening_the_mouth_fits_the_mouth(person):
     """A mouth twice as wide opens the same share of its width."""
     driving = person(4, jaw=torch.tensor([0.0, 0.7]))
@@ -262,7 +285,7 @@ def test_the_gaze_follows(person):
 def test_frames_one_by_one_are_the_clip(person, actor):
     source, driving = person(3), actor(5)
     whole = retarget(source, driving_of(driving), RetargetOptions(**STILL)).params
-    mover = Retargeter(source, driving[0])
+    mover = Retargeter(source, driving[0], shut_eye=shut_level(driving.eye_openness, driving_of(driving).times))
     assert_same(FaceParams.cat([mover.step(driving[i], first=i) for i in range(len(driving))]), whole, 1e-3)
 
 

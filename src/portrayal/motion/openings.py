@@ -6,7 +6,9 @@ lower one in the head frame; gap y > 0 is open, 0 is touching. Moving a pair car
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 import torch
@@ -124,6 +126,34 @@ def mean_lid_profile() -> Tensor:
     mean = mean_face()[None]
     size = (eye_openness(mean) * eye_width(mean))[0]
     return gaps(mean)[0, :EYE_PAIRS] / size.repeat_interleave(7)[:, None]
+
+
+def shut_level(openness: Tensor, times: Sequence[Fraction]) -> float | None:
+    """Eye openness up to which the eyes of a clip count as shut, read off its blinks.
+
+    Trackers differ in how far they follow a lid that shuts. A blink is told by its shape in time: the openness of both
+    eyes falls by a fifth or more below what it is in the second around, for less than half a second.
+
+    Args:
+        openness: (t, 2). times: t presentation times in seconds, increasing.
+
+    Returns:
+        None if the clip has no blink.
+    """
+    if len(times) < 3:
+        return None
+    both = openness.mean(1)
+    rate = (len(times) - 1) / float(times[-1] - times[0])
+    reach = min(max(1, round(0.5 * rate)), len(both) - 1)
+    around = torch.cat([both[:reach].flip(0), both, both[-reach:].flip(0)]).unfold(0, 2 * reach + 1, 1).median(1).values
+    low = both < 0.8 * around
+    edges = torch.cat([low.new_zeros(1), low, low.new_zeros(1)]).int().diff()
+    starts, ends = (edges == 1).nonzero()[:, 0].tolist(), (edges == -1).nonzero()[:, 0].tolist()
+    lowest = [both[a:b].min() for a, b in zip(starts, ends, strict=True) if b - a < 0.5 * rate]
+    if not lowest:
+        return None
+    level = torch.stack(lowest).quantile(0.1)  # not every dip is a whole blink
+    return float(level + 0.15 * (both.median() - level).clamp_min(0))
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
 from portrayal.face.smooth import smooth_params
 from portrayal.motion.compose import compose, head_shape
-from portrayal.motion.openings import CLOSED_EYE, CLOSED_LIPS, EYE_PAIRS, gaps, lids, set_gaps
+from portrayal.motion.openings import CLOSED_EYE, CLOSED_LIPS, EYE_PAIRS, gaps, lids, set_gaps, shut_level
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.reference import hold_missing, reference_frame
 from portrayal.motion.regions import (
@@ -92,7 +92,7 @@ def retarget(source: FaceParams, driving: DrivingT, options: RetargetOptions | N
         raise InputError(
             f"reference frame {index} is not in the driving clip, which has {len(params)} frames (0 is the first)"
         )
-    mover = Retargeter(source, params[index], options)
+    mover = Retargeter(source, params[index], options, shut_eye=shut_level(params.eye_openness, driving.times))
     parts = [mover.step(params[start : start + CHUNK], first=start) for start in range(0, len(params), CHUNK)]
     return replace(driving, params=FaceParams.cat(parts))
 
@@ -111,12 +111,21 @@ class Retargeter:
     Everything that does not change from frame to frame is worked out once; `step` keeps no state.
     """
 
-    def __init__(self, source: FaceParams, reference: FaceParams, options: RetargetOptions | None = None) -> None:
+    def __init__(
+        self,
+        source: FaceParams,
+        reference: FaceParams,
+        options: RetargetOptions | None = None,
+        *,
+        shut_eye: float | None = None,
+    ) -> None:
         """
         Args:
             source: t = 1 for a picture, t = n for a video; in pixels of the source's crop.
             reference: t = 1, the driving face at rest; in pixels of the driving picture.
             options: `smooth` and `reference` are not used here.
+            shut_eye: openness up to which a driving eye counts as shut, see `shut_level`; None is `CLOSED_EYE`, or less
+                for narrow eyes.
         """
         self.options = options or RetargetOptions()
         self.absolute = self.options.motion == "absolute"
@@ -136,6 +145,10 @@ class Retargeter:
         self.rest_angles = rotation_to_angles(self.rest.rotation)
         self.from_angles = self.rest_angles if self.absolute else rotation_to_angles(reference.rotation)
         self.from_gaze = self.rest.gaze if self.absolute else reference.gaze
+        usual = torch.full((1, 2), USUAL_EYE) if self.absolute else reference.eye_openness
+        self.usual_eye = usual.clamp_min(NARROWEST_EYE)
+        shut = self.usual_eye.new_tensor(CLOSED_EYE if shut_eye is None else shut_eye)
+        self.shut_eye = torch.minimum(shut, (0.35 if shut_eye is None else 0.8) * self.usual_eye)
         self.lids, self.lips = lids(self.rest_shape), _Lips.prepare(self.rest_shape, self.reference_shape)
         straight = gaze_to_irises(self.rest_shape, self.rest.gaze, self.model.iris_offsets)
         self.iris_details = self.rest_shape[:, list(IRISES)] - straight
@@ -204,33 +217,27 @@ class Retargeter:
         strength, now, reference = self.options.strength, params.eye_openness, self.reference.eye_openness
         rest = torch.stack([self.lids.openness, self.rest.eye_openness])
         if self.absolute:
-            wanted = _lifted(now, torch.full_like(now, USUAL_EYE))
-            result = (rest + strength * (wanted - rest)).clamp_min(0)
+            result = (rest + strength * (self._lifted(now) - rest)).clamp_min(0)
         else:
-            usual = reference.clamp_min(NARROWEST_EYE)
-            factor = 1 + (_lifted(now, usual) - _lifted(reference, usual)) / usual
+            factor = 1 + (self._lifted(now) - self._lifted(reference)) / self.usual_eye
             result = rest * (1 + strength * (factor.clamp(0, 1.4) - 1)).clamp_min(0)
         result = torch.minimum(result, rest.clamp_min(WIDEST_EYE))
         by_landmarks, measured = result.unbind(0)
         return by_landmarks, measured
 
+    def _lifted(self, openness: Tensor) -> Tensor:
+        """(t, 2) driving openness without what a tracker leaves to shut eyes: 0 if shut, itself if clearly open."""
+        clear = self.shut_eye + 0.55 * (self.usual_eye - self.shut_eye)
+        return openness * smoothstep(openness, self.shut_eye, clear)
+
     def _gaze(self, params: FaceParams) -> Tensor:
         """(t, 2, 2) gaze of the result: both eyes follow the driving eyes alike, but not while those are shut."""
-        seen = smoothstep(params.eye_openness, CLOSED_EYE, 2 * CLOSED_EYE)[..., None]
+        half = (self.shut_eye + self.usual_eye) / 2
+        seen = smoothstep(params.eye_openness, self.shut_eye, half)[..., None]
         turn = ((params.gaze - self.from_gaze) * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp_min(1e-6)
         rest = self.rest.gaze
         gaze = rest + self.options.strength * seen.amax(1, keepdim=True) * turn
         return gaze.clamp(rest.clamp_max(-LARGEST_GAZE), rest.clamp_min(LARGEST_GAZE))
-
-
-def _lifted(openness: Tensor, usual: Tensor) -> Tensor:
-    """Openness without the rest that tracked eyes keep when they are shut: 0 up to `CLOSED_EYE`, itself when open.
-
-    Args:
-        openness: (t, 2). usual: (1 or t, 2) of that eye when it is open; a narrow eye is shut at less.
-    """
-    shut, clear = (0.35 * usual).clamp_max(CLOSED_EYE), (0.8 * usual).clamp_max(2.5 * CLOSED_EYE)
-    return openness * smoothstep(openness, shut, clear)
 
 
 def _at_most(x: Tensor, limit: float) -> Tensor:
