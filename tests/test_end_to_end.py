@@ -148,11 +148,11 @@ def test_a_video_as_source_keeps_its_own_frames(talking: Path, sentence: Path, t
 def test_a_template_does_what_its_video_does(small_portrait: Path, talking: Path, tmp_path: Path) -> None:
     made = template(talking, tmp_path / "t.motion.safetensors", TemplateOptions(consent="made by the test"))
     assert made.frames == 25
-    from_video, times = read(animate(small_portrait, talking, tmp_path / "a.mp4").output)
-    from_template, same_times = read(animate(small_portrait, made.output, tmp_path / "b.mp4").output)
-    np.testing.assert_allclose(times, same_times, atol=0.001)
-    # The encoder sees another time base, so the pictures are equal but for its rounding.
-    assert max(difference(a, b) for a, b in zip(from_video, from_template, strict=True)) < 1
+    from_video = animate(small_portrait, talking, tmp_path / "a").output
+    from_template = animate(small_portrait, made.output, tmp_path / "b").output
+    assert len(list(from_video.glob("*.png"))) == 25
+    for picture in sorted(from_video.glob("*.png")):
+        assert np.array_equal(np.asarray(Image.open(picture)), np.asarray(Image.open(from_template / picture.name)))
 
 
 def test_track_writes_a_file_and_an_overlay(talking: Path, tmp_path: Path) -> None:

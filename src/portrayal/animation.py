@@ -280,7 +280,7 @@ def preflight(
         performance.params,
         source_size=sitter.size,
         faces_in_source=sitter.faces_found,
-        driving_size=(performance.width, performance.height),
+        driving_size=(performance.width, performance.height) if performance.path else None,
         driving_times=performance.times,
         faces_in_driving=performance.faces_found,
     )

@@ -33,12 +33,13 @@ class Performance:
 
     name: str
     params: FaceParams
-    """(t, ...) in pixels of the driving picture, or of the built-in motion's own picture."""
+    """(t, ...) in pixels of the driving picture; of a template or built-in motion in pixels of its own."""
     times: tuple[Fraction, ...]
     found: Tensor
     """(t,) bool: the face was seen; elsewhere `params` holds the nearest seen frame."""
     width: int
     height: int
+    """Of the pictures that `pictures` gives."""
     faces_found: int = 1
     """How many faces the driving picture or video shows."""
     path: Path | None = None
@@ -72,9 +73,12 @@ class Performance:
     def pictures(self, frames: list[int]) -> Iterator[UInt8]:
         """The driving pictures with these rising numbers; where there are none, its landmarks on grey."""
         if self.path is None:
+            middle = torch.tensor([self.width / 2, self.height / 2])
+            shift = torch.cat([middle - _extent(self.params)[0], torch.zeros(1)])
             for index in frames:
                 blank = np.full((self.height, self.width, 3), 40, np.uint8)
-                yield draw_landmarks(blank, [self.params[index]])
+                face = self.params[index]
+                yield draw_landmarks(blank, [face.replace(landmarks=face.landmarks + shift)])
         elif is_picture(self.path):
             yield from [read_image(self.path, max_side=MAX_SIDE)] * len(frames)
         elif frames:
@@ -121,12 +125,14 @@ def motion_name(driving: Path | str | None) -> str:
 
 
 def _from_motion(name: str, motion: Driving) -> Performance:
-    params = motion.params
+    side = round(1.4 * float(_extent(motion.params)[1].max()))
+    return Performance(name, motion.params, motion.times, motion.params.confidence > 0, side, side)
+
+
+def _extent(params: FaceParams) -> tuple[Tensor, Tensor]:
+    """(2,) middle and (2,) size in pixels of the box around all landmarks of all frames."""
     low, high = params.landmarks[..., :2].amin((0, 1)), params.landmarks[..., :2].amax((0, 1))
-    side = float((high - low).max()) * 1.4
-    shift = torch.tensor([side / 2, side / 2, 0.0]) - torch.cat([(low + high) / 2, torch.zeros(1)])
-    params = params.replace(landmarks=params.landmarks + shift, translation=params.translation + shift)
-    return Performance(name, params, motion.times, params.confidence > 0, round(side), round(side))
+    return (low + high) / 2, high - low
 
 
 def _from_picture(path: Path, tracker: Tracker) -> Performance:
