@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from tyro.conf import Positional, arg, subcommand
 
-from portrayal.errors import PortrayalError
+from portrayal.errors import InputError, PortrayalError
 from portrayal.options import AnimateOptions, RunOptions, TemplateOptions, TrackOptions
 from portrayal.train.options import RunOptions as TrainOptions
 
@@ -201,6 +201,40 @@ class Data:
         build_face_model(self.data, self.output, report=print)
 
 
+@dataclass
+class Weights:
+    """List or download weights that the package does not contain; what it needs by itself is in the package.
+
+    For example
+
+        portrayal weights list
+        portrayal weights get mediapipe-face-landmarker
+
+    They go to the folder that PORTRAYAL_WEIGHTS names, else to ~/.cache/portrayal, and are checked. A broken download
+    continues when the command is given again. HF_ENDPOINT names a mirror of huggingface.co.
+    """
+
+    action: Positional[Literal["list", "get"]]
+    """List what there is, or get one of it."""
+    name: Annotated[Positional[str | None], arg(metavar="NAME", help_behavior_hint="")] = None
+    """Which weights to get."""
+    offline: bool = False
+    """Never use the network: only check that they are there."""
+    debug: Debug = False
+
+    def run(self) -> None:
+        from portrayal.weights.registry import get_weights, list_weights
+
+        if self.action == "list":
+            print("\n".join(list_weights()))
+        elif self.name is None:
+            raise InputError("weights get needs a name; portrayal weights list shows them")
+        else:
+            with progress_bars() as progress:
+                path = get_weights(self.name, offline=self.offline, progress=progress)
+            print(f"Weights: {path}")
+
+
 COMMANDS: dict[str, type[Command]] = {
     "animate": Animate,
     "track": Track,
@@ -208,6 +242,7 @@ COMMANDS: dict[str, type[Command]] = {
     "preflight": Preflight,
     "train": Train,
     "data": Data,
+    "weights": Weights,
 }
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from portrayal.errors import InputError, MissingFileError
@@ -22,6 +21,7 @@ from portrayal.face.tracker import FaceReading, Tracker, track_frames
 from portrayal.media.image import read_image
 from portrayal.media.video import probe, read_frames
 from portrayal.types import FaceParams, Track
+from portrayal.weights.registry import save_tensors
 
 Progress = Callable[[str, int, int | None], None]
 """Called with (stage, done, total); total is None where it is not known."""
@@ -145,9 +145,7 @@ def save_track(path: Path | str, track: Track, *, note: str = "") -> None:
     metadata = {"format": FORMAT, "width": str(track.width), "height": str(track.height), "note": note}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    save_file(tensors, beside, metadata)
-    beside.replace(path)
+    save_tensors(path, tensors, metadata)
 
 
 def load_track(path: Path | str) -> tuple[Track, str]:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from portrayal.errors import InputError, MissingFileError
@@ -28,6 +27,7 @@ from portrayal.face.measure import eye_openness as measure_eye_openness
 from portrayal.face.pose import fit_similarity, head_to_picture, picture_to_head
 from portrayal.face.topology import LANDMARKS
 from portrayal.types import EXPRESSION_SIZE, IDENTITY_SIZE, FaceParams
+from portrayal.weights.registry import save_tensors
 
 EMBEDDED = Path(__file__).parent.parent / "weights" / "embedded" / "face_model.safetensors"
 FORMAT = "portrayal-face-model-1"
@@ -273,7 +273,5 @@ def save_face_model(model: FaceModel, path: Path | str, metadata: Mapping[str, o
         x = getattr(model, field.name).detach().cpu()
         x = x.short() if not x.is_floating_point() else x.half() if field.name in halves else x.float()
         tensors[field.name] = x.contiguous()
-    beside = path.with_name(path.name + ".part")
     about = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-    save_file(tensors, beside, {"format": FORMAT, "licence": "Apache-2.0"} | about)
-    beside.replace(path)
+    save_tensors(path, tensors, {"format": FORMAT, "licence": "Apache-2.0"} | about)

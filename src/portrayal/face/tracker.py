@@ -1,33 +1,34 @@
 """Face tracking: pictures and videos to landmarks and `FaceParams`.
 
-`Tracker` measures single pictures; `Stream` follows faces from frame to frame (a face keeps its number, is looked for
-again when it is lost, and anew after a cut); `track_frames` does a whole video in constant memory.
+`Tracker` measures single pictures, with the embedded networks or with MediaPipe; `Stream` follows faces from frame to
+frame (a face keeps its number, is looked for again when it is lost, and anew after a cut); `track_frames` does a whole
+video in constant memory.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, overload
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from portrayal.errors import InputError
-from portrayal.face.box import box_of_landmarks, crop_matrix, overlaps, warp
-from portrayal.face.config import Config
-from portrayal.face.detect import Detections, detect_faces, suppress
-from portrayal.face.morphable import FaceModel, fit_params, load_face_model
-from portrayal.face.networks import TrackerNet, build
+from portrayal.face.box import box_of_landmarks, overlaps
+from portrayal.face.morphable import FaceModel, fit_params
 from portrayal.types import FaceParams, Frame, Track
-from portrayal.weights.registry import load_embedded
 
+if TYPE_CHECKING:
+    from portrayal.face.embedded_tracker import EmbeddedTracker
+
+Backend = Literal["portrayal", "mediapipe"]
+"""Whose networks measure."""
 FOUND = 0.5
 """Least confidence for a face that the detector proposes."""
 FOLLOWED = 0.3
@@ -66,6 +67,11 @@ class FaceReading:
         return np.array([box_of_landmarks(p) for p in self.landmarks.numpy()]).reshape(-1, 4)
 
     @staticmethod
+    def none() -> FaceReading:
+        """No face."""
+        return FaceReading(torch.zeros(0, 478, 3), torch.zeros(0, 2), torch.zeros(0))
+
+    @staticmethod
     def cat(parts: list[FaceReading]) -> FaceReading:
         return FaceReading(
             torch.cat([p.landmarks for p in parts]),
@@ -74,74 +80,32 @@ class FaceReading:
         )
 
 
-class Tracker:
-    """The embedded networks, ready to measure pictures on one device."""
+class Tracker(ABC):
+    """Measures faces in pictures; what does not depend on the network that does it."""
 
-    def __init__(self, net: TrackerNet, config: Config, model: FaceModel, device: torch.device) -> None:
-        self.config, self.model, self.device = config, model, device
-        self.net = net.eval().to(device).requires_grad_(False)
-        _fuse(self.net)
-        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, model: FaceModel) -> None:
+        self.model = model
 
-    def detect(self, picture: NDArray[np.uint8], *, largest_side: int | None = None) -> Detections:
-        """Face boxes of a picture, not yet confirmed by landmarks."""
-        limits = {} if largest_side is None else {"largest_side": largest_side}
-        return detect_faces(self.net.detector, picture, face_sizes=self.config.face_sizes, **limits)
+    @abstractmethod
+    def find(self, picture: NDArray[np.uint8], *, largest_side: int | None = None) -> FaceReading:
+        """Every face of a picture, largest first.
 
-    @torch.inference_mode()
+        Args:
+            picture: (h, w, 3) uint8 RGB.
+            largest_side: pixels; a longer picture may be searched at this size.
+        """
+
+    @abstractmethod
     def measure(self, pictures: list[NDArray[np.uint8]], boxes: NDArray[np.float64]) -> FaceReading:
         """Landmarks of one face in each picture.
 
         Args:
             pictures: n pictures (h, w, 3) uint8 RGB (the same one may come several times).
-            boxes: (n, 4) x, y, side, roll.
-        """
-        size, margin = self.config.crop_size, np.array([1, 1, self.config.crop_margin, 1])
-        matrices = [crop_matrix(box * margin, size) for box in boxes]
-        crops = np.stack([warp(p, m, (size, size)) for p, m in zip(pictures, matrices, strict=True)])
-        tensor = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float().div(255)
-        found = self.net.landmarks(tensor)
-        landmarks = crop_to_picture(found.landmarks.cpu(), torch.from_numpy(np.stack(matrices)), size)
-        return FaceReading(landmarks, found.eye_openness.cpu().clamp_min(0), found.confidence.sigmoid().cpu())
-
-    def estimate(self, pictures: Tensor, boxes: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
-        """`measure` on a batch of tensors, differentiable with respect to the pictures: for training losses.
-
-        Args:
-            pictures: (b, 3, h, w) in [0, 1].
-            boxes: (b, 4) face boxes x, y, side, roll in pixels.
+            boxes: (n, 4) x, y, side, roll of where the face is about.
 
         Returns:
-            landmarks (b, 478, 3) px, eye openness (b, 2), confidence (b,) as a logit.
+            One face for each picture, in their order; low confidence where there is none.
         """
-        h, w = pictures.shape[2:]
-        size, margin = self.config.crop_size, np.array([1, 1, self.config.crop_margin, 1])
-        matrices = torch.from_numpy(np.stack([crop_matrix(box * margin, size) for box in boxes])).to(pictures)
-        square = torch.cat([matrices, matrices.new_tensor([[[0, 0, 1]]]).expand(len(boxes), 1, 3)], 1)
-        to_unit = pictures.new_tensor([[2 / w, 0, -1], [0, 2 / h, -1], [0, 0, 1]])
-        from_unit = pictures.new_tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2], [0, 0, 1]])
-        theta = (to_unit @ torch.linalg.inv(square) @ from_unit)[:, :2]
-        grid = F.affine_grid(theta, [len(boxes), 3, size, size], align_corners=False)
-        crops = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-        found = self.net.landmarks(crops)
-        return crop_to_picture(found.landmarks, matrices, size), found.eye_openness, found.confidence
-
-    def find(self, picture: NDArray[np.uint8], *, largest_side: int | None = None) -> FaceReading:
-        """Every face of a picture, largest first: detection, then landmarks read twice, the second time upright."""
-        found = self.detect(picture, largest_side=largest_side)
-        empty = FaceReading(torch.zeros(0, 478, 3), torch.zeros(0, 2), torch.zeros(0))
-        reading = self.measure([picture] * len(found.boxes), found.boxes) if len(found.boxes) else empty
-        good = [i for i, c in enumerate(reading.confidence.tolist()) if c > FOUND / 2]
-        if not good:
-            return empty
-        reading = self.measure([picture] * len(good), reading[good].boxes)
-        boxes = reading.boxes
-        kept = suppress(Detections(boxes, reading.confidence.double().numpy()))
-        order = sorted(
-            (i for i in range(len(boxes)) if any((boxes[i] == k).all() for k in kept.boxes)), key=lambda i: -boxes[i, 2]
-        )
-        confidence = reading.confidence.tolist()
-        return reading[[i for i in order if confidence[i] > FOUND and boxes[i, 2] >= SMALLEST]]
 
     def track_picture(self, picture: NDArray[np.uint8]) -> list[FaceParams]:
         """Every face of a picture, largest first, each with t = 1.
@@ -340,17 +304,31 @@ def crop_to_picture(landmarks: Tensor, matrices: Tensor, size: int) -> Tensor:
     return torch.cat([xy, landmarks[..., 2:] * (size / 2) / scale], -1)
 
 
-@lru_cache(maxsize=4)
-def load_tracker(device: str = "auto") -> Tracker:
-    """The embedded tracker.
+@overload
+def load_tracker(device: str = "auto", backend: Literal["portrayal"] = "portrayal") -> EmbeddedTracker: ...
+@overload
+def load_tracker(device: str = "auto", *, backend: Backend) -> Tracker: ...
+@overload
+def load_tracker(device: str, backend: Backend) -> Tracker: ...
+def load_tracker(device: str = "auto", backend: Backend = "portrayal") -> Tracker:
+    """A tracker, loaded once per process.
 
     Args:
-        device: cpu, cuda, mps or auto (the first of cuda, mps, cpu that there is).
+        device: cpu, cuda, mps or auto (the first of cuda, mps, cpu that there is); mediapipe always runs on the CPU.
+        backend: portrayal is the embedded network; mediapipe is Google's Face Landmarker, an optional package.
+
+    Raises:
+        InputError: an unknown backend, an unknown or missing device, or mediapipe or its model file is not installed.
     """
-    tensors, config = load_embedded("tracker", Config)
-    net = build(config)
-    net.load_state_dict(tensors)
-    return Tracker(net, config, load_face_model(), pick_device(device))
+    # The networks import this module.
+    from portrayal.face.embedded_tracker import load_embedded_tracker
+    from portrayal.face.mediapipe_tracker import load_mediapipe_tracker
+
+    if backend == "portrayal":
+        return load_embedded_tracker(pick_device(device))
+    if backend == "mediapipe":
+        return load_mediapipe_tracker()
+    raise InputError(f"tracker backend {backend!r} is unknown; use portrayal or mediapipe")
 
 
 def pick_device(name: str) -> torch.device:
@@ -381,13 +359,3 @@ def _credible(reading: FaceReading) -> bool:
 def _settled(face: _Followed) -> Tensor | None:
     """The identity, once it rests on enough frames."""
     return face.identity if face.frames > 10 else None
-
-
-def _fuse(module: torch.nn.Module) -> None:
-    """Fold each batch norm into the convolution before it."""
-    for name, child in module.named_children():
-        parts = list(child.children()) if isinstance(child, torch.nn.Sequential) else []
-        if len(parts) == 2 and isinstance(parts[0], torch.nn.Conv2d) and isinstance(parts[1], torch.nn.BatchNorm2d):
-            setattr(module, name, fuse_conv_bn_eval(parts[0], parts[1]))
-        else:
-            _fuse(child)

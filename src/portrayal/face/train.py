@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -17,6 +17,7 @@ from portrayal.face import losses
 from portrayal.face.config import Config
 from portrayal.face.networks import Detector, LandmarkNet
 from portrayal.train.loop import Batch, Stage, TrainState
+from portrayal.weights.registry import save_tensors
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
@@ -78,7 +79,7 @@ def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[s
     """The averaged networks as fp16 with what made them."""
     tensors = {name: value.half().contiguous() for name, value in state.averaged.state_dict().items()}
     about = {"system": "face", "stage": "tracker", "licence": "Apache-2.0", "data": "portrayal development faces"}
-    save_file(tensors, path, metadata=about | metadata)
+    save_tensors(path, tensors, about | metadata)
 
 
 def load_weights(path: Path, state: TrainState) -> None:

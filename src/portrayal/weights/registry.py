@@ -1,18 +1,126 @@
-"""The weights that come with the package."""
+"""The weights that come with the package, and those that are downloaded when a user asks for them."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import as_file, files
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, get_type_hints
 
 from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from portrayal.errors import PortrayalError
+from portrayal.errors import InputError, MissingFileError, PortrayalError
+from portrayal.weights.download import Progress, download, file_sha256
 
 C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class RemoteWeights:
+    """A file with weights that the package does not contain."""
+
+    url: str
+    """Where it is; huggingface.co addresses follow HF_ENDPOINT."""
+    sha256: str
+    size_bytes: int
+    licence: str
+    what: str
+    """What it is and what needs it, in a few words."""
+
+
+REMOTE: dict[str, RemoteWeights] = {
+    "mediapipe-face-landmarker": RemoteWeights(
+        url="https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task",
+        sha256="64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+        size_bytes=3_758_596,
+        licence="Apache-2.0",
+        what="MediaPipe Face Landmarker, for the mediapipe tracker",
+    ),
+}
+
+
+def weights_folder() -> Path:
+    """Where downloaded weights lie: PORTRAYAL_WEIGHTS, else portrayal in the user's cache folder."""
+    chosen = os.environ.get("PORTRAYAL_WEIGHTS")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "portrayal"
+
+
+def weights_path(name: str) -> Path:
+    """Where downloaded weights lie or would lie.
+
+    Raises:
+        InputError: no such name.
+    """
+    return weights_folder() / f"{name}{PurePosixPath(_remote(name).url).suffix}"
+
+
+def find_weights(name: str) -> Path:
+    """Weights that were downloaded before.
+
+    Raises:
+        InputError: no such name, or they are not here.
+    """
+    path, size = weights_path(name), _remote(name).size_bytes
+    if not path.is_file():
+        raise MissingFileError(f"{path} is missing; run: portrayal weights get {name}")
+    if path.stat().st_size != size:
+        raise InputError(
+            f"{path} is damaged ({path.stat().st_size} bytes, not {size}); run: portrayal weights get {name}"
+        )
+    return path
+
+
+def get_weights(name: str, *, offline: bool = False, progress: Progress | None = None) -> Path:
+    """Weights from the weights folder, downloaded and checked if they are not there yet.
+
+    A broken download continues where it stopped when this is called again.
+
+    Args:
+        offline: use only what is there.
+        progress: called with (stage, bytes done, bytes in all).
+
+    Raises:
+        InputError: no such name, the folder cannot be written, or the file is absent and `offline` is set.
+        PortrayalError: no connection, it broke off, the disk is full, or what came is not what was expected.
+    """
+    remote, path = _remote(name), weights_path(name)
+    if path.is_file() and file_sha256(path) == remote.sha256:
+        return path
+    url = mirrored(remote.url)
+    if offline:
+        state = "damaged" if path.is_file() else "missing"
+        raise InputError(f"{path} is {state}; run this without --offline, or put {url} there")
+    download(url, path, size_bytes=remote.size_bytes, sha256=remote.sha256, progress=progress)
+    return path
+
+
+def mirrored(url: str) -> str:
+    """The address with huggingface.co replaced by the mirror that HF_ENDPOINT names, if any."""
+    endpoint, host = os.environ.get("HF_ENDPOINT"), "https://huggingface.co/"
+    return f"{endpoint.rstrip('/')}/{url.removeprefix(host)}" if endpoint and url.startswith(host) else url
+
+
+def list_weights() -> list[str]:
+    """One line about each entry of `REMOTE`: name, megabytes, licence, what it is, whether it is here."""
+    lines = []
+    for name, remote in REMOTE.items():
+        here = f"in {weights_path(name)}" if weights_path(name).is_file() else "not downloaded"
+        lines.append(f"{name}: {remote.what}; {remote.size_bytes / 1e6:.1f} MB, {remote.licence}, {here}")
+    return lines
+
+
+def _remote(name: str) -> RemoteWeights:
+    if name not in REMOTE:
+        raise InputError(f"there are no weights named {name!r}; there are: {', '.join(sorted(REMOTE))}")
+    return REMOTE[name]
 
 
 def load_embedded(name: str, config_class: type[C]) -> tuple[dict[str, Tensor], C]:
@@ -28,6 +136,20 @@ def load_embedded(name: str, config_class: type[C]) -> tuple[dict[str, Tensor], 
         tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         config = json.loads(file.metadata()["config"])
     return tensors, config_from_dict(config_class, config)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """A safetensors file, with the permissions of any new file; it appears only when complete.
+
+    Not `safetensors.torch.save_file`, which leaves files that only their owner can read.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_bytes(save(dict(tensors), dict(metadata)))
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def config_from_dict(config_class: type[C], values: dict[str, Any]) -> C:
