@@ -14,7 +14,7 @@ from portrayal.media.image import UInt8, write_image
 from portrayal.media.segments import SegmentedWriter
 from portrayal.options import AnimateOptions
 from portrayal.rendering import Plan, Renderer, row_size, side_by_side
-from portrayal.tracking import TRACK_SUFFIX, Progress
+from portrayal.tracking import TRACK_SUFFIX, Progress, one_torch_thread
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """Extensions of a result that is one picture."""
@@ -59,6 +59,8 @@ def write_animation(
     if len(plan.frames) == 1 and job.output.suffix.lower() in PICTURES:
         return _write_picture(job, renderer, performance, plan)
     with ExitStack() as stack:
+        if not renderer.has_weights:
+            stack.enter_context(one_torch_thread())
         result = stack.enter_context(job.writer(job.output, renderer.size, performance))
         writers = [(result, result.frames_done)]
         if job.compared is not None:

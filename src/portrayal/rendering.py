@@ -104,6 +104,11 @@ class Renderer:
         """(width, height) of the pictures."""
         return self.sitter.size if self.side is None else (self.side, self.side)
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether rendering runs a network."""
+        return next(self.model.parameters(), None) is not None
+
     def pictures(self, plan: Plan) -> Iterator[UInt8]:
         """(h, w, 3) for each planned frame: every face rendered and pasted into the source, or the one square."""
         pasters: list[Paster] = []
