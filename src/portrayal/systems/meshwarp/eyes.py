@@ -196,14 +196,18 @@ def _iris_circle(iris: Array, ends: Array, size: float) -> tuple[Array, Array]:
 
 
 def _complete_iris(pixels: Picture, seen: NDArray[np.bool_], box: Box, centre: Array) -> Picture:
-    """Fill what lids hide from the mirrored half, then smoothly."""
+    """Fill what lids hide from the mirrored half, then smoothly.
+
+    Only the upper half is filled from the lower one: the shadow and the lashes of the upper lid stay where they are.
+    """
     colour, have = pixels.copy(), seen.copy()
+    upper = box.centres()[1] < centre[1]
     for fx, fy in ((1, -1), (-1, 1), (-1, -1)):
         flip = np.diag([fx, fy]).astype(np.float64)
         offset = centre - flip @ centre - (box.left, box.top)
         other = read_affine(pixels, box, flip, offset)
         known = read_affine(seen.astype(np.float32), box, flip, offset) > 0.99
-        new = known & ~have
+        new = known & ~have & (upper | (fy > 0))
         colour[new] = other[new]
         have |= new
     return fill_smoothly(colour, have)
