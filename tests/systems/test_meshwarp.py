@@ -21,7 +21,7 @@ from portrayal.face.topology import (
 from portrayal.media.image import read_image, to_tensor
 from portrayal.systems import meshwarp
 from portrayal.systems.meshwarp.animate import move_mesh
-from portrayal.systems.meshwarp.layers import Box, box_around, fill_smoothly, polygon_mask, read_affine
+from portrayal.systems.meshwarp.layers import Box, box_around, fill_smoothly, picture_window, polygon_mask, read_affine
 from portrayal.systems.meshwarp.raster import backward_displacement, read_source
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait
 
@@ -277,6 +277,51 @@ def test_displacement_of_a_moved_square_and_its_depth_order():
     np.testing.assert_allclose(field[10, 20], [-4, 0], atol=1e-4)
     np.testing.assert_allclose(field[15, 16], [28, 28], atol=1e-4)
     np.testing.assert_allclose(field[50, 50], 0)
+
+
+def test_teeth_of_the_source_stay_when_the_jaw_drops(model, portrait):
+    smile = with_open_mouth(portrait.params, 9)
+    image = portrait.image.clone()
+    mouth = torch.from_numpy(region(portrait, LIPS_INNER, smile, share=0))
+    image[0, :, mouth] = torch.tensor([1.0, 1.0, 0.3])[:, None]  # yellow: not a colour that would be drawn
+    source = meshwarp.encode_source(model, Portrait(image, smile))
+    out = picture(model, source, with_open_mouth(portrait.params, 24))[0]
+    yellow = (out[0] > 0.6) & (out[1] > 0.6) & (out[2] < 0.6 * out[0])
+    rows = torch.nonzero(mouth).float()[:, 0]
+    moved = torch.nonzero(yellow).float()[:, 0]
+    assert yellow.sum() > 0.4 * mouth.sum()
+    assert abs(moved.median() - rows.median()) < 3
+
+
+def test_lashes_keep_their_height_under_a_closing_lid(model, source, portrait):
+    rest, open_vertices, _ = move_mesh(source, portrait.params, 0)
+    _, shut_vertices, _ = move_mesh(source, with_shut_eyes(portrait.params), 0)
+    edges, lashes = source.lash_edges, slice(468, 468 + len(source.lash_edges))
+    np.testing.assert_allclose(open_vertices[lashes], rest[lashes])
+    middle = np.isin(edges[:, 0], (159, 386))
+    rise_open = open_vertices[edges[middle, 0], 1] - open_vertices[lashes][middle, 1]
+    rise_shut = shut_vertices[edges[middle, 0], 1] - shut_vertices[lashes][middle, 1]
+    np.testing.assert_allclose(rise_shut, rise_open, rtol=0.1)
+
+
+def test_uncovered_skin_reads_from_visible_skin(model, portrait):
+    away = turned(portrait.params, yaw=40)
+    source = meshwarp.encode_source(model, Portrait(portrait.image, away))
+    hidden = source.hidden
+    assert len(hidden.vertices) > 10
+    np.testing.assert_array_equal(move_mesh(source, away, 0)[0][hidden.vertices], source.landmarks[hidden.vertices])
+    rest, _, _ = move_mesh(source, turned(portrait.params, yaw=0), 0)
+    certain = hidden.facing < -0.05
+    assert certain.any()
+    np.testing.assert_allclose(rest[hidden.vertices[certain], :2], hidden.lender[certain])
+
+
+def test_repeated_border_is_not_picture():
+    image = np.random.default_rng(0).random((60, 60, 3), dtype=np.float32)
+    image[:10] = image[10]
+    image[:, 52:] = image[:, 51:52]
+    assert picture_window(image) == Box(0, 10, 52, 60)
+    assert picture_window(np.ones((60, 60, 3), np.float32)) == Box(0, 0, 60, 60)
 
 
 def test_reading_without_displacement_is_exact():

@@ -68,6 +68,8 @@ class Mouth:
     """0 the source's mouth is shut, 1 it shows its inside."""
     keep: float
     """How far the source's own pixels still count when the opening changes: 1 a row of teeth or an open throat."""
+    throat: float
+    """0 the own pixels are teeth and stay rigid, 1 they show an open throat and stretch with the opening."""
     line: float
     """Where the closed lips meet, y in the mouth frame."""
     gap: float
@@ -94,22 +96,28 @@ def build_mouth(image: Picture, landmarks: Array, plane: Array) -> Mouth:
     box = box_around(opening, 0.12 * unit + 3, width, height)
     mask = polygon_mask(opening, box)
     exact = image[box.slices].copy()
-    rim = 2 * round(0.01 * unit) + 1
+    rim = 2 * round(0.014 * unit) + 1
     core = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rim + 2, rim + 2))) > 0.9
     tooth, gum, cavity = _tones(image, landmarks)
     if shown > 0 and core.sum() > 20:
         colour = fill_smoothly(exact, core, 0.8)
         away = cv2.distanceTransform((mask < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / unit
-        counts = np.maximum(1 - smoothstep(away, 0.005, 0.05), _depth_of_mouth(gap))
         bright = float((exact[core] @ LUMA > 0.7 * (tooth @ LUMA)).mean())
-        keep = max(float(smoothstep(np.array(bright), 0.25, 0.5)), _depth_of_mouth(gap))
+        teeth = float(smoothstep(np.array(bright), 0.12, 0.3))
+        throat = float(smoothstep(np.array(gap), 0.13, 0.2)) * (1 - teeth)
+        keep = max(teeth, throat)
+        x, y = box.centres()
+        middle, down = opening.mean(0), plane[:, 1]
+        lower = (x - middle[0]) * down[0] + (y - middle[1]) * down[1] > 0
+        # Teeth go on under the upper lip; below them there is nothing but the dark.
+        counts = np.maximum(1 - smoothstep(away / np.where(lower, 0.015, 0.05), 0.1, 1.0), throat)
     else:
-        shown, keep, colour, counts = 0.0, 0.0, exact, np.zeros(box.shape)
+        shown, keep, throat, colour, counts = 0.0, 0.0, 0.0, exact, np.zeros(box.shape)
     clean = np.dstack([colour, counts]).astype(np.float32)
     upper = _draw_teeth(UPPER, tooth, gum, downwards=True)
     lower = _draw_lower(tooth, gum)
     blur = _picture_blur(image, landmarks, unit)
-    return Mouth(upper, lower, cavity, box, exact, clean, shown, keep, line, gap, blur)
+    return Mouth(upper, lower, cavity, box, exact, clean, shown, keep, throat, line, gap, blur)
 
 
 def render_mouth(frame: Picture, mouth: Mouth, source: Array, driving: Array, turn: Array, plane: Array) -> None:
@@ -160,11 +168,6 @@ def jaw_drop(mouth: Mouth, source: Array, driving: Array, turn: Array, plane: Ar
     return max(0.0, float(drop[1]) + (0.8 * mouth.gap if mouth.shown > 0 else 0.0), lip_drop - 0.03)
 
 
-def _depth_of_mouth(gap: float) -> float:
-    """0 for a row of teeth, 1 for a mouth so wide open that the throat shows."""
-    return float(smoothstep(np.array(gap), 0.12, 0.28))
-
-
 def _to_mouth(points: Array, landmarks: Array, plane: Array) -> Array:
     """Pixels (n, 2) to the mouth frame."""
     return np.linalg.solve(plane, (points - landmarks[list(NOSE_BASE), :2].mean(0)).T).T
@@ -187,7 +190,7 @@ def _add_own_inside(
     inner: Picture, mouth: Mouth, box: Box, source: Array, driving: Array, turn: Array, gap: float
 ) -> None:
     """Lay the source's own inside over the drawn one: rows of teeth stay rigid, an open throat stretches along."""
-    deep = _depth_of_mouth(mouth.gap)
+    deep = mouth.throat
     stretch = (max(gap, 0.02) / max(mouth.gap, 0.02)) ** deep
     lip_source, lip_driving = source[[82, 13, 312], :2].mean(0), driving[[82, 13, 312], :2].mean(0)
     base_source, base_driving = source[list(NOSE_BASE), :2].mean(0), driving[list(NOSE_BASE), :2].mean(0)
