@@ -97,7 +97,7 @@ def animate(
     options = options or AnimateOptions()
     target = None if output is None else _checked(Path(output), source, driving)
     system, model = load(options.system, device=str(pick_device(options.device)))
-    tracker = load_tracker(options.device)
+    tracker = load_tracker(options.device, options.tracker)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(options.seed)
         sitter = open_source(
@@ -181,7 +181,7 @@ def track(
     output = Path(output or Path("tracks") / f"{path.stem}{TRACK_SUFFIX}")
     if not output.name.endswith(TRACK_SUFFIX):
         raise InputError(f"{output}: a track file must be named *{TRACK_SUFFIX}.")
-    tracker = load_tracker(options.device)
+    tracker = load_tracker(options.device, options.tracker)
     if is_picture(path):
         tracks = track_picture(path, tracker=tracker)
     else:
@@ -247,7 +247,7 @@ def template(
     if target is not None and not target.name.endswith(TEMPLATE_SUFFIX):
         raise InputError(f"{target}: a motion template must be named *{TEMPLATE_SUFFIX}.")
     system, model = load(options.system, device=str(pick_device(options.device)))
-    performance = open_driving(driving, tracker=load_tracker(options.device), progress=progress)
+    performance = open_driving(driving, tracker=load_tracker(options.device, options.tracker), progress=progress)
     clip = FaceClip(torch.empty(len(performance), 3, 0, 0), performance.params, performance.times)
     target = target or Path("templates") / f"{performance.name}{TEMPLATE_SUFFIX}"
     origin = options.origin or performance.name
@@ -271,7 +271,8 @@ def preflight(
     Raises:
         InputError: where one of them cannot be read or shows no face.
     """
-    tracker = load_tracker((options or RunOptions()).device)
+    options = options or RunOptions()
+    tracker = load_tracker(options.device, options.tracker)
     sitter = open_source(source, tracker=tracker, face="largest", size=None, crop=False, progress=progress)
     performance = open_driving(driving, tracker=tracker, progress=progress)
     face = sitter.faces[0]

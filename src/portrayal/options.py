@@ -17,10 +17,12 @@ MAX_SIDE = 1920
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where it runs."""
+    """Where it runs and what finds faces."""
 
     device: str = "auto"
     """Where networks run: cpu, cuda, cuda:1, mps; auto takes the GPU where there is one."""
+    tracker: Literal["portrayal", "mediapipe"] = "portrayal"
+    """What finds faces: the tracker in the package, or MediaPipe's (an optional package: portrayal[mediapipe])."""
 
 
 @dataclass(frozen=True)
