@@ -60,6 +60,8 @@ RMS_OF_QUARTER = {1: 3.14, 2: 1.86, 3: 1.57, 9: 1.57}
 """Root mean square of normal noise over its lower quartile, by dimension; a rotation's nine numbers have three."""
 ENERGY_SECONDS = 0.04
 """Standard deviation of the window in which the energy of motion is measured."""
+GROUPS_AT_ONCE, FRAMES_AT_ONCE = 64, 512
+"""Points that are smoothed and frames that are put together in one go: more takes memory and gains no time."""
 SPEED_CUTOFF_HZ = 4.0
 """Cut-off frequency of the speed in the live filter."""
 
@@ -92,7 +94,9 @@ def smooth_params(
         name: _smooth(x, SIGNALS[name], strength, seconds, shots, seen * open_eyes if name == "irises" else seen)
         for name, x in signals.items()
     }
-    return _put_together(params, smoothed, unit, model)
+    chunks = [slice(start, start + FRAMES_AT_ONCE) for start in range(0, len(params), FRAMES_AT_ONCE)]
+    parts = [_put_together(params[c], {name: x[c] for name, x in smoothed.items()}, unit, model) for c in chunks]
+    return FaceParams.cat(parts)
 
 
 class OneEuro:
@@ -225,13 +229,20 @@ def _shots(signals: dict[str, Tensor], seconds: Tensor) -> Tensor:
 
 
 def _smooth(x: Tensor, signal: Signal, strength: float, seconds: Tensor, shots: Tensor, seen: Tensor) -> Tensor:
-    """Slow part plus what stands out of the rest: (t, groups, numbers), weights `seen` (t,) in (0, 1]."""
-    slow = _local_linear(x, seconds, shots, seen, strength * signal.width_seconds)
-    rest = (x - slow) * seen[:, None, None]
+    """Slow part plus what stands out of the rest: (t, groups, numbers), weights `seen` (t,) in (0, 1].
+
+    Some groups at a time: in a long clip the parts of all of them would need several times the memory of the clip.
+    """
     noise = strength * max(signal.noise, min(_noise_level(x, seconds), NOISIEST * signal.noise))
-    energy = rest.square().sum(-1, keepdim=True)
-    energy = _local_linear(energy, seconds, shots, torch.ones_like(seen), ENERGY_SECONDS)
-    return slow + rest * (1 - noise**2 / energy.clamp_min(noise**2))
+    smoothed = torch.empty_like(x)
+    for start in range(0, x.shape[1], GROUPS_AT_ONCE):
+        part = x[:, start : start + GROUPS_AT_ONCE]
+        slow = _local_linear(part, seconds, shots, seen, strength * signal.width_seconds)
+        rest = (part - slow) * seen[:, None, None]
+        energy = rest.square().sum(-1, keepdim=True)
+        energy = _local_linear(energy, seconds, shots, torch.ones_like(seen), ENERGY_SECONDS)
+        smoothed[:, start : start + GROUPS_AT_ONCE] = slow + rest * (1 - noise**2 / energy.clamp_min(noise**2))
+    return smoothed
 
 
 def _noise_level(x: Tensor, seconds: Tensor) -> float:
