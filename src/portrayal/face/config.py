@@ -39,7 +39,7 @@ class Config:
     """Face boxes, in pixels of its input, that the detector reports; other sizes are found at other pyramid levels."""
     batch: int = 32
     """Crops, and half as many detector tiles, a step."""
-    steps: int = 10000
+    steps: int = 9000
     """Optimizer steps; the learning rate falls to zero over them (cosine)."""
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
