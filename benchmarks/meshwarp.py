@@ -26,7 +26,7 @@ from rich.progress import track
 
 from portrayal.data.clips import Clip, clip_table, load_clip_landmarks, load_photo_landmarks, photo_table
 from portrayal.face.morphable import fit_params, load_face_model
-from portrayal.face.tracker import load_tracker, track_clip
+from portrayal.face.tracker import load_tracker
 from portrayal.media.crop import Crop, apply_crop, crop_around, params_to_crop
 from portrayal.media.image import read_image, to_tensor, to_uint8
 from portrayal.media.paste import Paster
@@ -34,6 +34,7 @@ from portrayal.media.video import read_frames
 from portrayal.motion.builtin import builtin_motion
 from portrayal.motion.retarget import retarget
 from portrayal.systems import meshwarp
+from portrayal.tracking import follow_faces
 from portrayal.types import Driving, FaceParams, Portrait
 
 UInt8 = NDArray[np.uint8]
@@ -136,7 +137,7 @@ def sheet(driving: Path, sitters: list[tuple[UInt8, FaceParams]], *, side: int) 
     """One row of the driving video, then a row per picture: the picture around the face and its frames, pasted back."""
     model = meshwarp.build(meshwarp.Config.compact())
     frames = list(islice(read_frames(driving), 200))
-    followed = track_clip(load_tracker("cpu"), frames)
+    followed = follow_faces(frames, tracker=load_tracker("cpu"))[0]
     picked = np.linspace(8, len(frames) - 1, COLUMNS).astype(int).tolist()
     crop = crop_around(followed.params.landmarks)
     blank = np.full_like(frames[0].image, 255)

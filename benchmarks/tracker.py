@@ -23,11 +23,13 @@ from rich.table import Table
 from portrayal.data.clips import clip_table, load_clip_landmarks
 from portrayal.data.tracker_faces import FacePool, load_pool
 from portrayal.face.box import box_of_landmarks, crop_matrix, overlaps, warp
+from portrayal.face.embedded_tracker import EmbeddedTracker
 from portrayal.face.pose import rotation_to_angles
 from portrayal.face.smooth import OneEuro
-from portrayal.face.tracker import Tracker, load_tracker, track_clip
+from portrayal.face.tracker import load_tracker
 from portrayal.media.image import read_image
 from portrayal.media.video import read_frames
+from portrayal.tracking import track_video
 
 IRISES = [468, 473]
 
@@ -50,12 +52,12 @@ def errors(points: NDArray[np.floating], label: NDArray[np.floating]) -> tuple[f
     return float(distance.mean()), float(distance[IRISES].mean())
 
 
-def clips_table(tracker: Tracker, root: Path) -> dict[str, str]:
+def clips_table(tracker: EmbeddedTracker, root: Path) -> dict[str, str]:
     """The streaming tracker through every validation clip."""
     rows, missed, total = [], 0, 0
     for clip in track(clip_table(root, "validation"), "clips"):
         labels, valid = load_clip_landmarks(root, clip)
-        found = track_clip(tracker, read_frames(clip.video))
+        found = track_video(clip.video, tracker=tracker)[0]
         total += int(valid.sum())
         missed += int((valid[: len(found)] & ~found.found.numpy()).sum())
         for t in np.flatnonzero(valid[: len(found)] & found.found.numpy()):
@@ -68,7 +70,7 @@ def clips_table(tracker: Tracker, root: Path) -> dict[str, str]:
     }
 
 
-def photos_table(tracker: Tracker, pool: FacePool) -> dict[str, str]:
+def photos_table(tracker: EmbeddedTracker, pool: FacePool) -> dict[str, str]:
     rows = []
     for photo in pool.photos:
         found = tracker.find(photo.picture)
@@ -81,7 +83,7 @@ def photos_table(tracker: Tracker, pool: FacePool) -> dict[str, str]:
     }
 
 
-def scenes_table(tracker: Tracker, pool: FacePool) -> dict[str, str]:
+def scenes_table(tracker: EmbeddedTracker, pool: FacePool) -> dict[str, str]:
     """Recall, false positives and landmark error on uncropped pictures."""
     hits = total = extra = 0
     rows = []
@@ -104,7 +106,7 @@ def scenes_table(tracker: Tracker, pool: FacePool) -> dict[str, str]:
     }
 
 
-def rotation_table(tracker: Tracker, pool: FacePool) -> dict[str, str]:
+def rotation_table(tracker: EmbeddedTracker, pool: FacePool) -> dict[str, str]:
     """Turn a frame in the picture plane by a known angle: the roll must change by it, yaw and pitch must not."""
     rng = np.random.default_rng(0)
     roll, rest = [], []
@@ -127,7 +129,7 @@ def rotation_table(tracker: Tracker, pool: FacePool) -> dict[str, str]:
     }
 
 
-def jitter_table(tracker: Tracker, pool: FacePool) -> dict[str, str]:
+def jitter_table(tracker: EmbeddedTracker, pool: FacePool) -> dict[str, str]:
     """Still frames with camera noise (sigma 3 of 255): standard deviation of the landmarks over 25 frames."""
     rng = np.random.default_rng(0)
     raw, smooth = [], []
@@ -150,7 +152,7 @@ def jitter_table(tracker: Tracker, pool: FacePool) -> dict[str, str]:
     }
 
 
-def speed_table(tracker: Tracker, root: Path) -> dict[str, str]:
+def speed_table(tracker: EmbeddedTracker, root: Path) -> dict[str, str]:
     frames = [f.image for f in read_frames(root / "raw" / "driving_a.mp4")][:150]
     stream = tracker.stream()
     stream.step(frames[0])

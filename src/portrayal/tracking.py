@@ -6,7 +6,7 @@ numerators and denominators of seconds; its metadata holds the format version an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from fractions import Fraction
@@ -21,7 +21,7 @@ from portrayal.errors import InputError, MissingFileError
 from portrayal.face.tracker import FaceReading, Tracker, track_frames
 from portrayal.media.image import read_image
 from portrayal.media.video import probe, read_frames
-from portrayal.types import FaceParams, Track
+from portrayal.types import FaceParams, Frame, Track
 from portrayal.weights.registry import save_tensors
 
 Progress = Callable[[str, int, int | None], None]
@@ -42,18 +42,25 @@ def track_video(
 ) -> list[Track]:
     """Follow every face of a video, the one that is largest and longest to be seen first; none where none is seen.
 
-    Memory: about 7 KB per frame and face. With `max_side`, frames are reduced to it and the tracks are in their pixels.
+    With `max_side`, frames are reduced to it and the tracks are in their pixels.
 
     Raises:
         InputError: where the file is not a video that can be read or holds no frame.
     """
     total = probe(path).frames
+    return follow_faces(read_frames(path, max_side=max_side), tracker=tracker, total=total, progress=progress)
+
+
+def follow_faces(
+    frames: Iterable[Frame], *, tracker: Tracker, total: int | None = None, progress: Progress = silent
+) -> list[Track]:
+    """`track_video` on frames in order; they are consumed once and not kept, 7 KB per frame and face are."""
     seen: dict[int, list[FaceReading]] = {}
     at: dict[int, list[int]] = {}
     times: list[Fraction] = []
     height = width = 0
     with one_torch_thread():
-        for frame, faces in track_frames(tracker, read_frames(path, max_side=max_side)):
+        for frame, faces in track_frames(tracker, frames):
             height, width = frame.image.shape[:2]
             for face in faces:
                 at.setdefault(face.number, []).append(len(times))

@@ -16,7 +16,8 @@ from portrayal.face.measure import eye_openness, inter_ocular
 from portrayal.face.mediapipe_tracker import MOST_FACES, WEIGHTS, MediapipeTracker, open_landmarker
 from portrayal.face.morphable import load_face_model
 from portrayal.face.topology import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
-from portrayal.face.tracker import load_tracker, track_clip
+from portrayal.face.tracker import load_tracker
+from portrayal.tracking import follow_faces
 from portrayal.types import Frame
 from portrayal.weights.registry import find_weights
 
@@ -145,9 +146,10 @@ def test_stream_keeps_numbers(tracker):
     assert seen == [[0, 1]] * 8 + [[], []] + [[0, 1]] * 2
 
 
-def test_track_clip(tracker):
+def test_follow_faces(tracker):
     pictures = [draw([head(200 + 5 * t, 200, 80)]) for t in range(3)] + [draw([])] + [draw([head(220, 200, 80)])]
-    track = track_clip(tracker, [Frame(picture, Fraction(t, 25)) for t, picture in enumerate(pictures)])
+    frames = [Frame(picture, Fraction(t, 25)) for t, picture in enumerate(pictures)]
+    (track,) = follow_faces(frames, tracker=tracker)
     assert track.found.tolist() == [True, True, True, False, True]
     assert track.params.confidence.tolist() == [1, 1, 1, 0, 1]
     assert float((track.params.landmarks[1] - torch.from_numpy(head(205, 200, 80))).abs().max()) < 1.5

@@ -1,7 +1,5 @@
 """The embedded tracker on a real photo that scikit-image ships, moved, turned and multiplied by the tests."""
 
-from fractions import Fraction
-
 import cv2
 import numpy as np
 import pytest
@@ -12,8 +10,8 @@ from portrayal.errors import InputError
 from portrayal.face.box import box_of_landmarks, crop_matrix, overlaps, warp
 from portrayal.face.measure import inter_ocular
 from portrayal.face.pose import rotation_to_angles
-from portrayal.face.tracker import load_tracker, nearest_indices, pick_device, track_clip
-from portrayal.types import Frame
+from portrayal.face.topology import MIRROR
+from portrayal.face.tracker import load_tracker, pick_device
 
 PHOTO = skimage.data.astronaut()
 FACE = PHOTO[40:240, 120:320]
@@ -51,8 +49,6 @@ def test_one_face_where_it_is(truth):
 def test_mirrored_picture_mirrors_the_face(tracker, truth):
     found = tracker.find(np.ascontiguousarray(PHOTO[:, ::-1]))
     flipped = found.landmarks.clone()
-    from portrayal.face.topology import MIRROR
-
     flipped = flipped[:, list(MIRROR)]
     flipped[..., 0] = PHOTO.shape[1] - flipped[..., 0]
     assert relative_error(flipped, truth.landmarks) < 0.05
@@ -133,22 +129,6 @@ def test_cut_to_another_place(tracker):
     assert overlaps(face.reading.boxes, np.array([[120.0, 345.0, 90.0, 0.0]]))[0, 0] > 0.4
 
 
-def test_track_clip_holds_frames_without_a_face(tracker):
-    pictures = [PHOTO, PHOTO, canvas(512, 512), PHOTO]
-    frames = [Frame(p, Fraction(t, 25)) for t, p in enumerate(pictures)]
-    track = track_clip(tracker, frames)
-    assert track.found.tolist() == [True, True, False, True]
-    assert track.params.confidence[2] == 0
-    assert torch.isfinite(track.params.landmarks).all()
-    assert track.times == tuple(Fraction(t, 25) for t in range(4))
-    assert (track.params.identity == track.params.identity[:1]).all()
-
-
-def test_track_clip_without_any_face(tracker):
-    with pytest.raises(InputError, match="no face"):
-        track_clip(tracker, [Frame(canvas(200, 200), Fraction(0))])
-
-
 def test_estimate_agrees_with_measure_and_has_gradients(tracker, truth):
     box = box_of_landmarks(truth.landmarks[0].numpy())[None]
     picture = torch.from_numpy(PHOTO).permute(2, 0, 1)[None].float().div(255).requires_grad_()
@@ -162,10 +142,6 @@ def test_estimate_agrees_with_measure_and_has_gradients(tracker, truth):
 def test_same_picture_same_result(tracker):
     a, b = tracker.find(PHOTO), tracker.find(PHOTO)
     assert torch.equal(a.landmarks, b.landmarks)
-
-
-def test_nearest_indices_by_hand():
-    assert nearest_indices(np.array([1, 2, 6]), 8).tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_unknown_device():

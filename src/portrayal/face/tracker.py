@@ -1,8 +1,8 @@
 """Face tracking: pictures and videos to landmarks and `FaceParams`.
 
 `Tracker` measures single pictures, with the embedded networks or with MediaPipe; `Stream` follows faces from frame to
-frame (a face keeps its number, is looked for again when it is lost, and anew after a cut); `track_frames` does a whole
-video in constant memory.
+frame (a face keeps its number, is looked for again when it is lost, and anew after a cut). `portrayal.tracking` does
+whole files.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, overload
 
 import cv2
@@ -22,7 +21,7 @@ from torch import Tensor
 from portrayal.errors import InputError
 from portrayal.face.box import box_of_landmarks, overlaps
 from portrayal.face.morphable import FaceModel, fit_params
-from portrayal.types import FaceParams, Frame, Track
+from portrayal.types import FaceParams, Frame
 
 if TYPE_CHECKING:
     from portrayal.face.embedded_tracker import EmbeddedTracker
@@ -248,45 +247,6 @@ def track_frames(tracker: Tracker, frames: Iterable[Frame]) -> Iterator[tuple[Fr
     stream = tracker.stream()
     for frame in frames:
         yield frame, stream.read(frame.image)
-
-
-def track_clip(tracker: Tracker, frames: Iterable[Frame], *, number: int | None = None) -> Track:
-    """One face through a whole video; frames where it is missing hold the nearest seen one, with confidence 0.
-
-    Args:
-        frames: in order; consumed once, not kept.
-        number: of the face; None takes the one seen longest, weighted with its size.
-
-    Raises:
-        InputError: no face in any frame.
-    """
-    readings: dict[int, list[tuple[int, FaceReading]]] = {}
-    times: list[Fraction] = []
-    width = height = 0
-    for i, (frame, faces) in enumerate(track_frames(tracker, frames)):
-        times.append(frame.time)
-        height, width = frame.image.shape[:2]
-        for face in faces:
-            readings.setdefault(face.number, []).append((i, face.reading))
-    if not readings:
-        raise InputError("no face was found in any frame; use a video in which a face is visible")
-    if number is None:
-        number = max(readings, key=lambda n: sum(float(r.boxes[0, 2]) for _, r in readings[n]))
-    seen = readings[number]
-    found = torch.zeros(len(times), dtype=torch.bool)
-    found[[i for i, _ in seen]] = True
-    params = tracker.fit(FaceReading.cat([r for _, r in seen]), width, height)
-    nearest = nearest_indices(np.array([i for i, _ in seen]), len(times))
-    held = params[torch.from_numpy(nearest)]
-    return Track(held.replace(confidence=held.confidence * found), tuple(times), width, height, found)
-
-
-def nearest_indices(seen: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """For each of `count` frames the position in `seen` (sorted frame numbers) of the nearest one."""
-    frames = np.arange(count)
-    right = np.searchsorted(seen, frames).clip(0, len(seen) - 1)
-    left = (right - 1).clip(0)
-    return np.where(np.abs(seen[left] - frames) <= np.abs(seen[right] - frames), left, right)
 
 
 def crop_to_picture(landmarks: Tensor, matrices: Tensor, size: int) -> Tensor:
