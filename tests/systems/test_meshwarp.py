@@ -311,9 +311,13 @@ def test_uncovered_skin_reads_from_visible_skin(model, portrait):
     assert len(hidden.vertices) > 10
     np.testing.assert_array_equal(move_mesh(source, away, 0)[0][hidden.vertices], source.landmarks[hidden.vertices])
     rest, _, _ = move_mesh(source, turned(portrait.params, yaw=0), 0)
-    certain = hidden.facing < -0.05
+    certain = hidden.amount > 0.999
     assert certain.any()
     np.testing.assert_allclose(rest[hidden.vertices[certain], :2], hidden.lender[certain])
+    # What is lent lies between the visible points of the face, not on the background.
+    hull = source.landmarks[np.setdiff1d(np.arange(468), hidden.vertices), :2]
+    assert (hidden.lender >= hull.min(0)).all()
+    assert (hidden.lender <= hull.max(0)).all()
 
 
 def test_repeated_border_is_not_picture():

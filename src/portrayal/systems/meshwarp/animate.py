@@ -87,7 +87,7 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
     skin = close_openings(texture, landmarks, (RIGHT_EYE, LEFT_EYE, *([LIPS_INNER] if mouth.shown > 0 else [])))
     edges = model.lash_edges.cpu().numpy()
     shares = lash_shares(edges, landmarks)
-    hidden = find_hidden_skin(landmarks, model.skin_triangles.cpu().numpy())
+    hidden = find_hidden_skin(landmarks, pose.picture_to_head(landmarks), model.skin_triangles.cpu().numpy())
     return MeshwarpSource(portrait, skin, landmarks, pose, rings, triangles, edges, shares, hidden, eyes, mouth)
 
 

@@ -11,20 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portrayal.face.topology import LEFT_BROW, LEFT_EYE, LIPS_OUTER, RIGHT_BROW, RIGHT_EYE
+from portrayal.face.topology import LEFT_EYE, RIGHT_EYE
 from portrayal.systems.meshwarp.layers import Array, smoothstep
 
-AWAY = (-0.05, 0.1)
-"""Cosine to the camera below which a vertex is hidden, and above which it is not."""
+AWAY = (0.08, 0.28)
+"""Cosine to the camera below which a vertex is hidden, and above which it is not, if it has turned away:"""
+TURNED = (0.08, 0.2)
+"""how much smaller its cosine is than in a head that looks into the camera. The rim of a frontal face is not hidden."""
 GRAZING = (0.15, 0.35)
-"""The same for vertices at the rim of the face: they are seen, but landmarks there often miss the skin by a little."""
-INSET = 0.11
-"""Head units by which the rim's texture is taken further inside."""
-FACING = 0.45
-"""Cosine above which a vertex' texture is good enough to be lent."""
-
-PLAIN = 0.1
-"""Head units that a lender must be away from eyes, brows and lips, so that it lends plain skin."""
+"""Cosines of the rim, where landmarks often miss the skin by a little,"""
+INSET = 0.04
+"""and by how many head units its texture is taken further inside."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +39,52 @@ class HiddenSkin:
     amount: Array
     """(n,) how far towards the lender the texture moves: 1 hidden, 0 not quite."""
     lender: Array
-    """(n, 2) pixels of the source: the nearest point of the skin that faces the camera."""
+    """(n, 2) pixels of the source: where the skin that faces the camera goes on."""
 
 
-def find_hidden_skin(landmarks: Array, skin: NDArray[np.int64]) -> HiddenSkin:
-    """Args: landmarks (478, 3) of the source; skin (k, 3) triangles, front faces clockwise in the picture."""
+def find_hidden_skin(landmarks: Array, head: Array, skin: NDArray[np.int64]) -> HiddenSkin:
+    """Args: landmarks (478, 3) of the source; head: the same in the head frame; skin (k, 3), front faces clockwise."""
     every = np.unique(skin)
     around = (skin[None] == every[:, None, None]).any(-1).astype(np.float64)
     facing = _facing(landmarks, skin, around)
-    hidden = facing < GRAZING[1]
-    features = landmarks[[*RIGHT_EYE, *LEFT_EYE, *RIGHT_BROW, *LEFT_BROW, *LIPS_OUTER]]
+    turned = smoothstep(_facing(head, skin, around) - facing, *TURNED)
+    away = turned * (1 - smoothstep(facing, *AWAY))
+    rim = 1 - smoothstep(facing, *GRAZING)
+    hidden = np.maximum(away, rim) > 0
+    lender = _spread_inwards(landmarks, skin, every, hidden)
     unit = np.linalg.norm(landmarks[RIGHT_EYE[0]] - landmarks[LEFT_EYE[0]])
-    plain = np.linalg.norm(landmarks[every, None] - features, axis=-1).min(1) > PLAIN * unit
-    lenders = every[(facing > FACING) & plain]
-    if not lenders.size:
-        hidden[:] = False
-    vertices = every[hidden]
+    distance = np.linalg.norm(lender - landmarks[every[hidden], :2], axis=1)
+    inset = rim[hidden] * np.minimum(1, INSET * unit / np.maximum(distance, 1e-6))
     touched = around[hidden].any(0)
-    lender = np.empty((len(vertices), 2))
-    for i, vertex in enumerate(vertices):
-        distance = np.linalg.norm(landmarks[lenders] - landmarks[vertex], axis=1)
-        lender[i] = landmarks[lenders[distance.argmin()], :2]
-    distance = np.linalg.norm(lender - landmarks[vertices, :2], axis=1)
-    inset = np.minimum(1, INSET * unit / np.maximum(distance, 1e-6)) * (1 - smoothstep(facing[hidden], *GRAZING))
-    amount = np.maximum(1 - smoothstep(facing[hidden], *AWAY), inset)
-    return HiddenSkin(vertices, skin[touched], around[hidden][:, touched], facing[hidden], amount, lender)
+    return HiddenSkin(
+        every[hidden],
+        skin[touched],
+        around[hidden][:, touched],
+        facing[hidden],
+        np.maximum(away[hidden], inset),
+        lender,
+    )
+
+
+def _spread_inwards(
+    landmarks: Array, skin: NDArray[np.int64], every: NDArray[np.int64], hidden: NDArray[np.bool_]
+) -> Array:
+    """For each hidden vertex the mean of its neighbours' positions, hidden ones alike: (n, 2) pixels.
+
+    The visible skin's texture so spreads evenly over the hidden skin.
+    """
+    index = np.full(int(skin.max()) + 1, -1)
+    index[every] = np.arange(len(every))
+    linked = np.zeros((len(every), len(every)))
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        linked[index[skin[:, a]], index[skin[:, b]]] = linked[index[skin[:, b]], index[skin[:, a]]] = 1
+    laplacian = np.diag(linked.sum(1) + 1e-6) - linked
+    known = landmarks[every[~hidden], :2]
+    pull = 1e-6 * landmarks[every[hidden], :2]  # keeps a hidden part without visible neighbours where it is
+    spread: Array = np.linalg.solve(
+        laplacian[np.ix_(hidden, hidden)], pull - laplacian[np.ix_(hidden, ~hidden)] @ known
+    )
+    return spread
 
 
 def lend_texture(rest: Array, hidden: HiddenSkin, driving: Array) -> Array:
