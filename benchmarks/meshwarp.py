@@ -48,7 +48,7 @@ class Options:
     images: Path = Path("docs/images")
     """Where the contact sheets go."""
     frames_per_clip: int = 6
-    threads: int = 2
+    threads: int = 1
 
 
 def main(options: Options) -> None:
@@ -57,7 +57,7 @@ def main(options: Options) -> None:
     console = Console()
     warped, copied = reconstruction(options.data, options.frames_per_clip)
     console.print(f"reconstruction, {len(warped)} frames: {np.mean(warped):.2f} dB; copied {np.mean(copied):.2f} dB")
-    console.print(f"speed at 512 x 512, {options.threads} threads: {speed(options.data):.1f} ms per frame")
+    console.print(f"speed at 512 x 512, {options.threads} thread(s): {speed(options.data):.1f} ms per frame")
     options.images.mkdir(parents=True, exist_ok=True)
     for name, rows in (("meshwarp_validation", validation_sheet), ("meshwarp_raw", raw_sheet)):
         path = options.images / f"{name}.jpg"
