@@ -114,9 +114,7 @@ class LabelledClip:
         return replace(self, name=f"{self.name}--{other.name}", params=params, times=other.times)
 
 
-def render(
-    person: Person, params: FaceParams, scene: Scene, *, width: int = 256, height: int | None = None
-) -> Picture:
+def render(person: Person, params: FaceParams, scene: Scene, *, width: int = 256, height: int | None = None) -> Picture:
     """A picture of a person with given parameters.
 
     Args:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from portrayal.data.synthetic import LabelledPicture, synthetic_pictures
+from portrayal.data.synthetic import LabelledPicture, synthetic_clips, synthetic_pictures
 from portrayal.errors import InputError
 from portrayal.face.morphable import fit_params, load_face_model
 from portrayal.face.pose import rotation_to_angles
-from portrayal.face.tracker import Tracker, load_tracker
-from portrayal.types import FaceParams
+from portrayal.face.tracker import Tracker, load_tracker, track_clip
+from portrayal.types import FaceParams, Frame
 
 IRISES = [468, 473]
 
@@ -76,15 +76,49 @@ def fit_errors_on_synthetic(count: int, seed: int, *, size: int = 256, noise_px:
     return _summary(pairs)
 
 
+def clip_errors_on_synthetic(
+    count: int,
+    seed: int,
+    *,
+    frames: int = 40,
+    size: int = 256,
+    true_landmarks: bool = False,
+    tracker: Tracker | None = None,
+) -> TrackingErrors:
+    """Clips of different people, followed through time with one identity for each clip.
+
+    Args:
+        true_landmarks: fit the true landmarks instead of tracking.
+        tracker: None loads the embedded one.
+    """
+    pairs: list[tuple[FaceParams, FaceParams | None]] = []
+    for clip in synthetic_clips(count, seed=seed, frames=frames, size=size, clips_per_person=1):
+        if true_landmarks:
+            fitted = fit_params(load_face_model(), clip.params.landmarks, width=size, height=size)
+            pairs += [(clip.params[i], fitted[i]) for i in range(frames)]
+            continue
+        pictures = (Frame(image, time) for image, time in zip(clip.frames(), clip.times, strict=True))
+        track = track_clip(tracker or load_tracker("cpu"), pictures)
+        for i in range(frames):
+            close = track.found[i] and _close(track.params.landmarks[i], clip.params.landmarks[i])
+            pairs.append((clip.params[i], track.params[i] if close else None))
+    return _summary(pairs)
+
+
+def _close(points: Tensor, truth: Tensor) -> bool:
+    """Landmarks within half an eye distance of the true ones on average: the same face."""
+    return float(_distance(points, truth).mean()) < 50
+
+
 def _nearest(found: list[FaceParams], picture: LabelledPicture) -> FaceParams | None:
-    """The measured face whose landmarks lie within half an eye distance of the true ones on average."""
+    """The measured face that is the true one."""
     truth = picture.params.landmarks[0]
-    good = [p for p in found if float(_distance(p.landmarks[0], truth).mean()) < 50]
+    good = [p for p in found if _close(p.landmarks[0], truth)]
     return min(good, key=lambda p: float(_distance(p.landmarks[0], truth).mean()), default=None)
 
 
 def _distance(points: Tensor, truth: Tensor) -> Tensor:
-    """(478, 3) each to (478,) percent of the distance of the outer eye corners (in space, so that turns do not count)."""
+    """(478, 3) each to (478,) percent of the distance of the outer eye corners in space."""
     return (points - truth)[:, :2].norm(dim=1) / (truth[33] - truth[263]).norm() * 100
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrayal.data.synthetic_raster import Floats, Ints
-from portrayal.data.synthetic_shape import CENTRE, UP, head_radius, mean_points, smoothstep, stitch
+from portrayal.data.synthetic_shape import CENTRE, UP, head_radius, mean_points, smoothstep, stitch, to_direction
 from portrayal.face.topology import FACE_OVAL
 
 COLUMNS, ROWS = 64, 24
@@ -95,10 +95,7 @@ def comb(style: Style, random: np.random.Generator) -> Hair | None:
     degrees, row = np.abs(np.degrees(azimuth))[None], rows[:, None]
     ends = _ends(style, azimuth, random)[None]
     polar, drop = _path(row, ends)
-    direction = np.stack(
-        [np.sin(polar) * np.sin(azimuth), -np.cos(polar), -np.sin(polar) * np.cos(azimuth)], -1
-    )  # (rows, columns, 3)
-    radius = head_radius(direction)
+    direction, radius = to_direction(polar, azimuth), head_radius(polar, azimuth)
     side = smoothstep(polar, 0.5, 1.5)
     thickness = (1 - side) * style.volume + side * style.sides
     thickness = thickness + _locks(style, random, rows, azimuth)
@@ -110,20 +107,18 @@ def comb(style: Style, random: np.random.Generator) -> Hair | None:
     place[..., 0] *= inward
     place[..., 1] += drop
     place[..., 2] += 0.12 * smoothstep(drop, 0.2, 1.4)
-    shade = 0.55 + 0.45 * smoothstep(thickness, -0.05, 0.6 * max(style.volume, style.sides)) - 0.25 * (drop > 0) * row
-    body = 0.7 * smoothstep(drop, 0.6, 2.0)
-    texture = np.stack(np.broadcast_arrays((azimuth / (2 * np.pi) + 0.5)[None], row), -1)
-    points = place.reshape(-1, 3)
-    flat = [points, texture.reshape(-1, 2), np.broadcast_to(shade, polar.shape).ravel(), body.ravel()]
+    light = 0.55 + 0.45 * smoothstep(thickness, -0.05, 0.6 * max(style.volume, style.sides)) - 0.25 * (drop > 0) * row
+    lies = 0.7 * smoothstep(drop, 0.6, 2.0)
+    lit = np.broadcast_to(light, polar.shape)
+    strands = np.stack(np.broadcast_arrays((azimuth / (2 * np.pi) + 0.5)[None], row), -1)
+    flat = [place.reshape(-1, 3), strands.reshape(-1, 2), lit.ravel(), lies.ravel()]
     if style.bun:
         triangles, flat = _add_bun(triangles, flat)
-    points, texture, shade, body = flat
+    points, texture, shade, body = (x.astype(np.float32) for x in flat)
     outline = mean_points()[list(FACE_OVAL)]
     near = np.exp(-(np.square(points[:, None] - outline).sum(-1) / REACH**2))
-    follow = near / (near.sum(1, keepdims=True) + 0.15)
-    floats = (x.astype(np.float32) for x in (points, follow, texture, shade, body))
-    points32, follow32, texture32, shade32, body32 = floats
-    return Hair(points32, follow32, triangles, texture32, shade32, body32)
+    follow = (near / (near.sum(1, keepdims=True) + 0.15)).astype(np.float32)
+    return Hair(points, follow, triangles, texture, shade, body)
 
 
 def _ends(style: Style, azimuth: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
@@ -165,7 +160,7 @@ def _locks(
 def _add_bun(triangles: Ints, flat: list[NDArray[np.float64]]) -> tuple[Ints, list[NDArray[np.float64]]]:
     """A ball behind the crown."""
     down, around = np.linspace(0, np.pi, 9)[:, None], np.arange(16)[None] * 2 * np.pi / 16
-    ball = np.stack(np.broadcast_arrays(np.sin(down) * np.sin(around), -np.cos(down), -np.sin(down) * np.cos(around)), -1)
+    ball = to_direction(down, around)
     place = ball.reshape(-1, 3) * [0.34, 0.3, 0.32] + [0, -1.42, 0.72]
     texture = np.stack(np.broadcast_arrays(around / (2 * np.pi), down / np.pi), -1).reshape(-1, 2)
     extra = stitch(np.arange(len(place)).reshape(9, 16), closed=True) + len(flat[0])

@@ -142,7 +142,11 @@ def settle_openings(identity: Tensor, expression: Tensor, openness: Tensor) -> T
 def _openings(shape: Tensor) -> Tensor:
     """(t, 478, 3) head frame to (t, 3): right eye, left eye, lips; negative where upper and lower one cross."""
     columns = []
-    for pairs, width in ((RIGHT_EYELIDS, RIGHT_EYE_CORNERS), (LEFT_EYELIDS, LEFT_EYE_CORNERS), (INNER_LIPS_PAIRS, None)):
+    for pairs, width in (
+        (RIGHT_EYELIDS, RIGHT_EYE_CORNERS),
+        (LEFT_EYELIDS, LEFT_EYE_CORNERS),
+        (INNER_LIPS_PAIRS, None),
+    ):
         gap = shape[:, [b for _, b in pairs]] - shape[:, [a for a, _ in pairs]]
         size = gap.norm(dim=-1) * gap[..., 1].sign()
         unit = 1.0 if width is None else (shape[:, width[0]] - shape[:, width[1]]).norm(dim=-1)
@@ -173,7 +177,7 @@ def _opening_moves() -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _action_codes() -> dict[str, Tensor]:
+def action_codes() -> dict[str, Tensor]:
     """name: (64,) expression of each full semantic action."""
     model: FaceModel = load_face_model()
     return {str(k): model.solver.solve_expression(field.flatten()[None])[0] for k, field in fields().items()}
@@ -184,7 +188,7 @@ def draw_expression(random: np.random.Generator) -> Tensor:
     if random.random() < 0.2:
         return draw_coefficients(random, EXPRESSION_SIZE, LARGEST_EXPRESSION, 0.7)
     expression = draw_coefficients(random, EXPRESSION_SIZE, LARGEST_EXPRESSION, 0.3)
-    codes = _action_codes()
+    codes = action_codes()
     mouth = str(random.choice(["rest", "smile", "jaw", "laugh", "pucker", "funnel", "stretch", "sad"]))
     brows = str(random.choice(["rest", "rest", "brow_raise", "brow_frown"]))
     amount = float(random.uniform(0.3, 1.0))

@@ -86,12 +86,12 @@ def shade_eye(
     ring = 1 - person.iris_rings * smoothstep(radius, 0.72, 0.98)
     iris = to_linear(np.asarray(person.iris, np.float32)) * (1.1 * fibres * ring)[:, None]
     iris *= smoothstep(radius, PUPIL - soft / 2, PUPIL + soft / 2)[:, None]
-    white = to_linear(np.asarray(person.sclera, np.float32)) * [1, 1 - 0.0, 1]
+    white = to_linear(np.asarray(person.sclera, np.float32)).astype(np.float64)
     corner = smoothstep(np.abs(on_plane[:, 0]), 0.3, 0.55)[:, None]
     white = white * (1 - corner * [0.15, 0.35, 0.35])
     share = smoothstep(radius, 1 + soft, 1 - soft)[:, None]
-    half = scene.key + [0, 0, -1]
-    glint = np.exp((normal @ (half / np.linalg.norm(half)) - 1) / 0.012) * (0.4 + 0.6 * share[:, 0]) * shade
+    half = scene.key + np.array([0, 0, -1])
+    glint = np.exp((normal @ (half / np.linalg.norm(half)) - 1) / 0.005) * (0.4 + 0.6 * share[:, 0]) * shade
     colour = (white * (1 - share) + iris * share) * light + 0.8 * glint[:, None] * scene.key_colour
     return np.asarray(colour, np.float32)
 

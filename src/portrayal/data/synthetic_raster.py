@@ -161,7 +161,7 @@ def vertex_normals(points: Floats, triangles: Ints, meets: sparse.csr_array) -> 
 
 
 def sh_basis(directions: Floats) -> Floats:
-    """(..., 3) unit directions to (..., 9) real spherical harmonics of orders 0 to 2 (Ramamoorthi and Hanrahan 2001)."""
+    """(..., 3) unit directions to (..., 9) real spherical harmonics up to order 2 (Ramamoorthi and Hanrahan 2001)."""
     x, y, z = directions[..., 0], directions[..., 1], directions[..., 2]
     return np.stack(
         [

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from portrayal.data.synthetic_hair import comb
+from portrayal.data.synthetic_hair import Hair, comb
 from portrayal.data.synthetic_openings import (
     LOWER_EDGE,
     TEETH_BEHIND_LIPS,
@@ -29,10 +30,8 @@ from portrayal.data.synthetic_scene import Scene, paint_background
 from portrayal.data.synthetic_shape import (
     CENTRE,
     FACE_POINTS,
-    LEFT_EYE,
-    LIPS_INNER,
     PARTS,
-    RIGHT_EYE,
+    Head,
     head_mesh,
     mean_points,
 )
@@ -41,7 +40,7 @@ from portrayal.errors import InputError
 from portrayal.face.gaze import EYEBALL_RADIUS, eye_frames
 from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
-from portrayal.face.topology import CHIN, FACE_OVAL
+from portrayal.face.topology import CHIN, FACE_OVAL, LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.motion.semantic import NECK
 from portrayal.types import FaceParams
 
@@ -103,7 +102,7 @@ class Renderer:
         neck = head.neck
         rigid = np.where(neck, 0, 1 - np.asarray(head.from_face.sum(1)).ravel())
         self.rigid = rigid.astype(np.float32)[:, None]
-        pieces = [head] if self.hair is None else [head, self.hair]
+        pieces: list[Head | Hair] = [head] if self.hair is None else [head, self.hair]
         count = len(head.offset)
         triangles = [head.triangles] if self.hair is None else [head.triangles, self.hair.triangles + count]
         self.triangles: Ints = np.concatenate(triangles)
@@ -121,7 +120,8 @@ class Renderer:
         self.is_hair = np.arange(len(self.shade)) >= count
         self.iris_offsets = model.iris_offsets.numpy().astype(np.float64)
         self.rest = model.shape(person.identity[None], torch.zeros(1, 64))[0].numpy().astype(np.float64)
-        self.lid_shade = _lid_shades(len(self.shade))
+        hair = np.ones((len(self.shade) - count, 1), np.float32)
+        self.lid_shade: Floats = np.concatenate([_lid_shades(), hair])
         self.left_eye = head.mean[head.triangles[:, 0], 0] > 0
 
     def render(self, params: FaceParams, scene: Scene, *, width: int, height: int) -> NDArray[np.uint8]:
@@ -136,12 +136,14 @@ class Renderer:
         posed = self._pose(params, scene)
         n = SUPERSAMPLE
         seen = self._visible(posed, width, height, n)
+        if len(seen.pixels) == 0:
+            return _to_uint8(paint_background(scene, width, height))
         colour = np.zeros((height * n * width * n, 4), np.float32)
         colour[seen.pixels, :3] = self._shade(posed, seen, scene, params, width * n, n)
         colour[seen.pixels, 3] = 1
         layer = cv2.resize(colour.reshape(height * n, width * n, 4), (width, height), interpolation=cv2.INTER_AREA)
         linear = layer[..., :3] + (1 - layer[..., 3:]) * paint_background(scene, width, height)
-        return np.asarray((np.sqrt(linear.clip(0, 1)) * 255 + 0.5).astype(np.uint8))
+        return _to_uint8(linear)
 
     def geometry(self, params: FaceParams, scene: Scene, *, width: int, height: int) -> Geometry:
         """Depth, normals and labels of the picture that `render` gives."""
@@ -213,7 +215,9 @@ class Renderer:
         rows = -(-len(values) // 1024)
         place = np.zeros((rows * 1024, 2), np.float32)
         place[: len(values)] = values[:, 4:]
-        albedo = cv2.remap(self.atlas, place.reshape(rows, 1024, 2), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        albedo = cv2.remap(
+            self.atlas, place.reshape(rows, 1024, 2), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         colour = albedo.reshape(-1, 3)[: len(values)] * values[:, :3] + values[:, 3:4] * scene.key_colour
         part = self.parts[seen.triangles]
         opening = np.flatnonzero((part == EYES) | (part == MOUTH))
@@ -265,17 +269,20 @@ class Renderer:
         )
 
 
-def _lid_shades(count: int) -> Floats:
-    """(count, 1) light at the vertices of the openings: dark under the upper lid and the upper lip."""
-    head, face = head_mesh(), mean_points()
-    shade = np.ones(FACE_POINTS)
-    for contour, dark in ((RIGHT_EYE, 0.45), (LEFT_EYE, 0.45), (LIPS_INNER, 0.45)):
+@lru_cache(maxsize=1)
+def _lid_shades() -> Floats:
+    """(v, 1) light at the head's vertices in the openings: dark under the upper lid and the upper lip."""
+    face, shade = mean_points(), np.ones(FACE_POINTS)
+    for contour in (RIGHT_EYE, LEFT_EYE, LIPS_INNER):
         middle = face[list(contour), 1].mean()
         for landmark in contour:
-            shade[landmark] = dark if face[landmark, 1] < middle else 1.0
+            shade[landmark] = 0.45 if face[landmark, 1] < middle else 1.0
         for corner in (contour[0], contour[len(contour) // 2]):
             shade[corner] = 0.6
-    out = np.ones((count, 1), np.float32)
-    out[: len(head.offset), 0] = head.from_face @ shade.astype(np.float32)
-    return out.clip(0.4, 1)
+    spread = head_mesh().from_face @ shade.astype(np.float32)
+    return np.asarray(spread.clip(0.4, 1)[:, None], np.float32)
 
+
+def _to_uint8(linear: Floats) -> NDArray[np.uint8]:
+    """Linear light to sRGB, the inverse of `synthetic_texture.to_linear`."""
+    return np.asarray((np.sqrt(linear.clip(0, 1)) * 255 + 0.5).astype(np.uint8))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -19,7 +20,7 @@ from scipy.spatial import KDTree
 
 from portrayal.data.synthetic_raster import Floats, Ints, incidence, vertex_normals
 from portrayal.face.morphable import load_face_model
-from portrayal.face.topology import FACE_OVAL, LEFT_EYE, LIPS_INNER, RIGHT_EYE
+from portrayal.face.topology import FACE_OVAL
 
 FACE_POINTS = 468
 CENTRE = np.array([0.0, -0.42, 0.22])
@@ -97,22 +98,30 @@ def unwrap(points: NDArray[np.floating]) -> Floats:
 
 
 @lru_cache(maxsize=1)
-def _directions() -> tuple[KDTree, NDArray[np.float64]]:
-    """Directions from `CENTRE` in which the mean head has vertices, and how far away they are."""
+def _radius_table() -> Floats:
+    """(64, 130) distance of the mean head's skin from `CENTRE`: polar angle by azimuth from -pi to pi."""
     head = head_mesh()
     skin = np.unique(head.triangles[head.parts == 1])
-    skin = skin[skin < len(head.offset) - head.neck.sum() - head.ears]
-    offset = head.mean[skin] - CENTRE
+    offset = head.mean[skin[skin < len(head.mean) - head.neck.sum() - head.ears]] - CENTRE
     radius = np.linalg.norm(offset, axis=1)
-    return KDTree(offset / radius[:, None]), radius
-
-
-def head_radius(directions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of the mean head's skin from `CENTRE`, without ears: (..., 3) unit directions to (...,)."""
-    tree, radius = _directions()
-    distance, nearest = tree.query(directions, k=4)
+    polar, azimuth = np.linspace(0, np.pi, 64)[:, None], np.linspace(-np.pi, np.pi, 130)[None]
+    distance, nearest = KDTree(offset / radius[:, None]).query(to_direction(polar, azimuth), k=4)
     weight = 1 / (distance + 0.02)
-    return np.asarray((weight * radius[nearest]).sum(-1) / weight.sum(-1))
+    return ((weight * radius[nearest]).sum(-1) / weight.sum(-1)).astype(np.float32)
+
+
+def to_direction(polar: NDArray[np.floating], azimuth: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Unit vectors (..., 3) from the angle to the crown and the azimuth (0 in front, positive to x > 0)."""
+    parts = np.sin(polar) * np.sin(azimuth), -np.cos(polar), -np.sin(polar) * np.cos(azimuth)
+    return np.stack(np.broadcast_arrays(*parts), -1)
+
+
+def head_radius(polar: NDArray[np.floating], azimuth: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Distance of the mean head's skin, without ears, from `CENTRE` in these directions (see `to_direction`)."""
+    table = _radius_table()
+    row, column = np.broadcast_arrays(polar / np.pi * 63, (azimuth / np.pi + 1) / 2 * 129)
+    place = (column.astype(np.float32), row.astype(np.float32))
+    return np.asarray(cv2.remap(table, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float64)
 
 
 @lru_cache(maxsize=1)
@@ -140,31 +149,42 @@ def head_mesh() -> Head:
     downwards = vertex_normals(mean.astype(np.float32), skin, incidence(skin, len(mean)))[:, 1]
     shade = 1 - 0.5 * smoothstep(downwards, 0.55, 1.0) * smoothstep(mean[:, 1], 0.5, 0.75)  # under the jaw
 
-    pieces = [(from_face, offset, fine_triangles, fine_parts, texture, shade, np.zeros(len(offset)))]
+    pieces = [_Piece(from_face, offset, fine_triangles, fine_parts, texture, shade, np.zeros(len(offset)))]
     pieces += [_ear(face, 1), _ear(face, -1), _neck()]
     return _join(pieces)
 
 
-Piece = tuple[sparse.csr_array, NDArray[np.float64], Ints, NDArray[np.uint8], Floats, Floats, Floats]
+@dataclass(frozen=True)
+class _Piece:
+    """A part of the head; fields as in `Head`."""
+
+    from_face: sparse.csr_array
+    offset: NDArray[np.floating]
+    triangles: Ints
+    parts: NDArray[np.uint8]
+    texture: NDArray[np.floating]
+    shade: NDArray[np.floating]
+    body: NDArray[np.floating]
 
 
-def _join(pieces: list[Piece]) -> Head:
-    counts = [len(piece[1]) for piece in pieces]
+def _join(pieces: list[_Piece]) -> Head:
+    counts = [len(piece.offset) for piece in pieces]
     starts = np.cumsum([0, *counts[:-1]])
-    triangles = np.concatenate([piece[2] + start for piece, start in zip(pieces, starts, strict=True)])
-    join = lambda i: np.concatenate([np.asarray(piece[i]) for piece in pieces])  # noqa: E731
-    from_face = sparse.csr_array(sparse.vstack([piece[0] for piece in pieces]), dtype=np.float32)
-    mean = np.asarray(from_face @ mean_points() + join(1))
+    triangles = np.concatenate([piece.triangles + start for piece, start in zip(pieces, starts, strict=True)])
+    from_face = sparse.csr_array(sparse.vstack([piece.from_face for piece in pieces]), dtype=np.float32)
+    offset = np.concatenate([piece.offset for piece in pieces])
+    mean = np.asarray(from_face @ mean_points() + offset)
+    parts = np.concatenate([piece.parts for piece in pieces])
     return Head(
         from_face=from_face,
-        offset=join(1).astype(np.float32),
+        offset=offset.astype(np.float32),
         mean=mean.astype(np.float32),
         triangles=triangles.astype(np.int64),
-        parts=join(3).astype(np.uint8),
-        texture=join(4).astype(np.float32),
-        shade=join(5).astype(np.float32),
-        body=join(6).astype(np.float32),
-        smooth=_smoothing(mean, triangles[join(3) == 1]),
+        parts=parts.astype(np.uint8),
+        texture=np.concatenate([piece.texture for piece in pieces]).astype(np.float32),
+        shade=np.concatenate([piece.shade for piece in pieces]).astype(np.float32),
+        body=np.concatenate([piece.body for piece in pieces]).astype(np.float32),
+        smooth=_smoothing(mean, triangles[parts == 1]),
         ears=counts[1] + counts[2],
         neck=np.repeat([False] * (len(pieces) - 1) + [True], counts),
     )
@@ -275,7 +295,7 @@ def _smoothing(mean: NDArray[np.float64], skin: Ints) -> sparse.csr_array:
     return sparse.csr_array(both, dtype=np.float32)
 
 
-def _ear(face: NDArray[np.float64], side: int) -> Piece:
+def _ear(face: NDArray[np.float64], side: int) -> _Piece:
     """A shell with a raised rim; follows the outline beside it."""
     rows, columns = np.array([0.0, 0.3, 0.55, 0.75, 0.9, 1.0, 1.02]), 18
     angle = np.arange(columns) * 2 * np.pi / columns
@@ -295,10 +315,11 @@ def _ear(face: NDArray[np.float64], side: int) -> Piece:
     texture = np.repeat(unwrap(face)[[454 if side > 0 else 234]], len(place), 0)
     parts = np.ones(len(triangles), np.uint8)
     offset = place - weights @ face
-    return sparse.csr_array(weights), offset, triangles, parts, texture, shade.ravel(), np.zeros(len(place))
+    follow = sparse.csr_array(weights)
+    return _Piece(follow, offset, triangles, parts, texture, shade.ravel(), np.zeros(len(place)))
 
 
-def _neck() -> Piece:
+def _neck() -> _Piece:
     """Neck and shoulders: stacked ellipses."""
     angle = np.arange(NECK_COLUMNS) * 2 * np.pi / NECK_COLUMNS
     y, wide, deep, z = (NECK_ROWS[:, i : i + 1] for i in range(4))
@@ -313,7 +334,7 @@ def _neck() -> Piece:
     row = np.interp(y, [0.15, 1.0, 3.0, 7.0], [0, 0.2, 0.9, 1.0])
     texture = np.stack(np.broadcast_arrays(around[None], row), -1).reshape(-1, 2)
     parts = np.full(len(triangles), 4, np.uint8)
-    return sparse.csr_array((len(place), FACE_POINTS)), place, triangles, parts, texture, shade, body
+    return _Piece(sparse.csr_array((len(place), FACE_POINTS)), place, triangles, parts, texture, shade, body)
 
 
 def smoothstep(x: NDArray[np.floating], zero: float, one: float) -> NDArray[np.float64]:
@@ -326,10 +347,7 @@ __all__ = [
     "CENTRE",
     "EAR",
     "FACE_POINTS",
-    "LEFT_EYE",
-    "LIPS_INNER",
     "PARTS",
-    "RIGHT_EYE",
     "Head",
     "head_mesh",
     "head_radius",
@@ -337,5 +355,6 @@ __all__ = [
     "skull_radius",
     "smoothstep",
     "stitch",
+    "to_direction",
     "unwrap",
 ]

@@ -93,7 +93,7 @@ def _paint_hairline(image: Floats, place: Floats, person: Person, unit: float) -
     """Roots of the hair along the upper outline: what shows between hair and skin."""
     size = len(image)
     inside = _fill(size, place[list(FACE_OVAL)] * [0.98, 1] + [0.01 * size, 0], 0.025 * unit)
-    upper = 1 - smoothstep(np.arange(size), 0.30 * size, 0.42 * size)
+    upper = 1 - smoothstep(np.arange(size, dtype=np.float32), 0.30 * size, 0.42 * size)
     _tint(image, 0.8 * (1 - inside) * upper[:, None], np.array(person.hair, np.float32))
 
 
@@ -164,8 +164,12 @@ def _freckles(image: Floats, person: Person, unit: float, random: np.random.Gene
 
 def _paint_hair(person: Person, width: int, height: int, random: np.random.Generator) -> Floats:
     """Strands run from top to bottom; columns go around the head."""
-    strands = cv2.resize(random.standard_normal((6, 64)).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    coarse = cv2.resize(random.standard_normal((4, 12)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    strands = cv2.resize(
+        random.standard_normal((6, 64)).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+    )
+    coarse = cv2.resize(
+        random.standard_normal((4, 12)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None]
     light = 1 + 0.16 * strands + 0.1 * coarse + 0.12 * down
     return np.asarray(np.array(person.hair, np.float32) * light.clip(0.5, 1.7)[..., None], np.float32)
@@ -187,9 +191,7 @@ def _paint_body(person: Person, width: int, height: int, random: np.random.Gener
     return np.asarray(skin * (1 - dressed) + cloth * collar * dressed, np.float32)
 
 
-def below_collar(
-    person: Person, around: NDArray[np.floating], row: NDArray[np.floating]
-) -> NDArray[np.floating]:
+def below_collar(person: Person, around: NDArray[np.floating], row: NDArray[np.floating]) -> NDArray[np.floating]:
     """How far a place of the body's texture is below the edge of the clothes, positive where it is dressed."""
     front = np.cos(around * np.pi) * 0.5 + 0.5
     return row - (0.36 + 0.35 * person.neckline * front**3 + 0.07 * front)
