@@ -13,7 +13,8 @@ from portrayal.data.synthetic import LabelledPicture, synthetic_clips, synthetic
 from portrayal.errors import InputError
 from portrayal.face.morphable import fit_params, load_face_model
 from portrayal.face.pose import rotation_to_angles
-from portrayal.face.tracker import Tracker, load_tracker, track_clip
+from portrayal.face.tracker import Tracker, load_tracker
+from portrayal.tracking import follow_faces
 from portrayal.types import FaceParams, Frame
 
 IRISES = [468, 473]
@@ -98,10 +99,11 @@ def clip_errors_on_synthetic(
             pairs += [(clip.params[i], fitted[i]) for i in range(frames)]
             continue
         pictures = (Frame(image, time) for image, time in zip(clip.frames(), clip.times, strict=True))
-        track = track_clip(tracker or load_tracker("cpu"), pictures)
+        tracks = follow_faces(pictures, tracker=tracker or load_tracker("cpu"))
         for i in range(frames):
-            close = track.found[i] and _close(track.params.landmarks[i], clip.params.landmarks[i])
-            pairs.append((clip.params[i], track.params[i] if close else None))
+            seen = [track.params[i] for track in tracks[:1] if track.found[i]]
+            close = [p for p in seen if _close(p.landmarks[0], clip.params.landmarks[i])]
+            pairs.append((clip.params[i], close[0] if close else None))
     return _summary(pairs)
 
 
