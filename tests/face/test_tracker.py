@@ -113,6 +113,18 @@ def test_stream_follows_one_face_with_one_number(tracker, truth):
         assert relative_error(faces[0].params.landmarks, shifted) < 0.06
 
 
+def test_batch_agrees_with_stream(tracker):
+    """Over a search, a loss and steady frames."""
+    pictures = [*moving(8, 1), canvas(512, 512), *moving(30, 1)]
+    one, many = tracker.stream(), tracker.stream()
+    alone = [one.read_batch([p])[0] for p in pictures]
+    together = [faces for i in range(0, len(pictures), 6) for faces in many.read_batch(pictures[i : i + 6])]
+    assert [[f.number for f in faces] for faces in alone] == [[f.number for f in faces] for faces in together]
+    for a, b in zip(alone, together, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert relative_error(x.reading.landmarks, y.reading.landmarks) < 0.015
+
+
 def test_a_face_that_comes_back_keeps_its_number(tracker):
     stream = tracker.stream()
     empty = canvas(512, 512)

@@ -19,6 +19,9 @@ from portrayal.face.networks import TrackerNet, build
 from portrayal.face.tracker import FOUND, SMALLEST, FaceReading, Tracker, crop_to_picture
 from portrayal.weights.registry import load_embedded
 
+GPU_BATCH = 16
+"""Frames that a GPU reads at once; a CPU would read every face twice for nothing."""
+
 
 class EmbeddedTracker(Tracker):
     """The embedded networks, ready to measure pictures on one device."""
@@ -26,6 +29,7 @@ class EmbeddedTracker(Tracker):
     def __init__(self, net: TrackerNet, config: Config, model: FaceModel, device: torch.device) -> None:
         super().__init__(model)
         self.config, self.device = config, device
+        self.batch = 1 if device.type == "cpu" else GPU_BATCH
         self.net = net.eval().to(device).requires_grad_(False)
         _fuse(self.net)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Literal, overload
 
 import cv2
@@ -82,6 +83,9 @@ class FaceReading:
 class Tracker(ABC):
     """Measures faces in pictures; what does not depend on the network that does it."""
 
+    batch = 1
+    """Frames of a video that are best read at once."""
+
     def __init__(self, model: FaceModel) -> None:
         self.model = model
 
@@ -144,7 +148,17 @@ class TrackedFace:
     """t = 1."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Sighting:
+    """One face of one frame, as it was measured."""
+
+    number: int
+    """The same for the same face in all frames."""
+    reading: FaceReading
+    """n = 1."""
+
+
+@dataclass(eq=False)
 class _Followed:
     number: int
     reading: FaceReading
@@ -202,6 +216,36 @@ class Stream:
         self.lost = [f for f in self.lost if f.lost <= REMEMBERED]
         return sorted(self.followed, key=lambda f: -f.reading.boxes[0, 2])
 
+    def read_batch(self, pictures: list[NDArray[np.uint8]]) -> list[list[Sighting]]:
+        """The raw readings of consecutive frames, all frames in one batch where the faces stay in sight.
+
+        Each face is read twice, first where it was before these frames, then where the first reading saw it. Where a
+        frame is due for a search, follows a cut or loses a face, the frames are read one by one.
+        """
+        due = any((self.frame + i) % SEARCH_EVERY == 0 for i in range(len(pictures)))
+        if due or not self.followed or len(pictures) == 1:
+            return [self._sightings(picture) for picture in pictures]
+        before = self.thumbnail
+        if any(self._is_cut(picture) for picture in pictures):
+            self.thumbnail = before
+            return [self._sightings(picture) for picture in pictures]
+        count, faces = len(pictures), list(self.followed)
+        repeated = [picture for picture in pictures for _ in faces]
+        reading = self.tracker.measure(repeated, np.tile(self._boxes(faces), (count, 1)))
+        reading = self.tracker.measure(repeated, reading.boxes)
+        if not all(_credible(reading[i]) for i in range(len(reading))):
+            self.thumbnail = before
+            return [self._sightings(picture) for picture in pictures]
+        for i, face in enumerate(faces):
+            face.reading, face.frames = reading[len(reading) - len(faces) + i], face.frames + count
+        self.frame += count
+        return [
+            [Sighting(face.number, reading[t * len(faces) + i]) for i, face in enumerate(faces)] for t in range(count)
+        ]
+
+    def _sightings(self, picture: NDArray[np.uint8]) -> list[Sighting]:
+        return [Sighting(face.number, face.reading) for face in self.read(picture)]
+
     def _search(self, picture: NDArray[np.uint8]) -> None:
         """Detect; new faces take the number of a lost one near them, else of any lost one, else a new number."""
         reading = self.tracker.find(picture, largest_side=STREAM_SIDE)
@@ -242,11 +286,12 @@ class Stream:
         return before is not None and float(np.abs(small - before).mean()) > 30.0
 
 
-def track_frames(tracker: Tracker, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[_Followed]]]:
-    """Each frame with its faces (raw readings); nothing is kept."""
+def track_frames(tracker: Tracker, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Sighting]]]:
+    """Each frame with its faces, `Tracker.batch` frames at a time; nothing is kept."""
     stream = tracker.stream()
-    for frame in frames:
-        yield frame, stream.read(frame.image)
+    rest = iter(frames)
+    while chunk := list(islice(rest, tracker.batch)):
+        yield from zip(chunk, stream.read_batch([frame.image for frame in chunk]), strict=True)
 
 
 def crop_to_picture(landmarks: Tensor, matrices: Tensor, size: int) -> Tensor:
