@@ -35,7 +35,7 @@ def detect_faces(
     detector: Detector,
     picture: NDArray[np.uint8],
     *,
-    threshold: float = 0.45,
+    threshold: float = 0.5,
     largest_side: int = LARGEST_SIDE,
     face_sizes: tuple[float, float] = (13.0, 90.0),
 ) -> Detections:
