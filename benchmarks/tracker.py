@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -142,7 +143,7 @@ def jitter_table(tracker: EmbeddedTracker, pool: FacePool) -> dict[str, str]:
             faces = stream.step(noisy)
             if faces:
                 plain.append(faces[0].params.landmarks[0].numpy())
-                filtered.append(one_euro(faces[0].params, t / 25).landmarks[0].numpy())
+                filtered.append(one_euro.step(faces[0].params, Fraction(t, 25)).landmarks[0].numpy())
         unit = interocular_px(clip[0].landmarks[0])
         raw.append(np.std(plain[5:], 0)[:, :2].mean() / unit * 100)
         smooth.append(np.std(filtered[5:], 0)[:, :2].mean() / unit * 100)

@@ -7,7 +7,6 @@ of the clips, and the portraits with their expression taken off). Both see every
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ from portrayal.face.topology import (
 )
 from portrayal.face.triangulate import area_centroid, triangulate_face
 from portrayal.types import EXPRESSION_SIZE, IDENTITY_SIZE
+from portrayal.weights.registry import git_commit
 
 FRONTAL = 0.2
 """Radians of yaw and pitch up to which a face counts as frontal when the resting irises are averaged."""
@@ -93,7 +93,7 @@ def build_face_model(
     if out is not None:
         training = f"{len(clips)} clips and {len(photos)} portraits of training identities, landmarks of MediaPipe"
         about = {"system": "face", "preset": "face_model", "config": asdict(options), "training_data": training}
-        save_face_model(model, out, about | {"metrics": errors, "git_commit": _git_commit()})
+        save_face_model(model, out, about | {"metrics": errors, "git_commit": git_commit()})
         report(f"wrote {out}")
     return model
 
@@ -311,12 +311,3 @@ def _resting_irises(mean: Tensor, frontal: Tensor) -> Tensor:
         mean[list(points), 2] = mean[[p for pair in lids for p in pair], 2].mean()
     mean[irises] = _symmetric(mean)[irises]
     return mean
-
-
-def _git_commit() -> str:
-    """The commit this was built with, or "" outside a repository."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

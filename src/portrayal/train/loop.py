@@ -22,6 +22,7 @@ from portrayal.errors import InputError, MissingFileError
 from portrayal.media.image import write_image
 from portrayal.train.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from portrayal.train.options import RunOptions
+from portrayal.weights.registry import git_commit
 
 Batch = dict[str, Tensor]
 
@@ -142,7 +143,8 @@ def train(stage: Stage, config: Any, options: RunOptions) -> Path:
                 save_checkpoint(options.out, state.step, state.state_dict())
             progress.update(task, completed=state.step)
     weights = options.weights or options.out / "weights.safetensors"
-    stage.save_weights(weights, state, config, {"config": config_json(config), "step": str(state.step)})
+    about = {"config": config_json(config), "step": str(state.step), "git_commit": git_commit()}
+    stage.save_weights(weights, state, config, about)
     return weights
 
 
