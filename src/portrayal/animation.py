@@ -35,6 +35,9 @@ from portrayal.systems import load
 from portrayal.tracking import TRACK_SUFFIX, Progress, draw_landmarks, save_track, silent, track_picture, track_video
 from portrayal.types import FaceClip, Track
 
+GLIMPSE = 0.05
+"""Share of a video's frames up to which a face beside the most prominent one is left out of its tracks."""
+
 
 @dataclass(frozen=True)
 class Animation:
@@ -168,6 +171,8 @@ def track(
 ) -> Tracking:
     """Follow the faces of a picture or a video into a track file each, and draw them over it.
 
+    Faces seen only for a moment (`GLIMPSE`) are left out.
+
     Args:
         path: picture or video.
         output: track file of the most prominent face, further ones get a number; None is
@@ -188,6 +193,7 @@ def track(
         tracks = track_video(path, tracker=tracker, progress=progress)
     if not tracks:
         raise InputError(f"{path}: no face was found in it; give a picture or video that shows a face.")
+    tracks = [t for t in tracks if t is tracks[0] or float(t.found.float().mean()) > GLIMPSE]
     stem = output.name.removesuffix(TRACK_SUFFIX)
     files = [output, *(output.with_name(f"{stem}-{i}{TRACK_SUFFIX}") for i in range(2, len(tracks) + 1))]
     for file, one in zip(files, tracks, strict=True):

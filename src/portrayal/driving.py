@@ -20,7 +20,7 @@ from portrayal.motion.builtin import builtin_motion
 from portrayal.motion.template import is_template, load_template
 from portrayal.options import MAX_SIDE
 from portrayal.tracking import Progress, draw_landmarks, join_tracks, load_track, save_track, silent, track_video
-from portrayal.types import Driving, FaceParams
+from portrayal.types import Driving, FaceParams, Track
 
 DEFAULT = "builtin:talk"
 """The motion that is used when none is given."""
@@ -51,7 +51,7 @@ class Performance:
 
     @property
     def sound(self) -> Path | None:
-        """The file whose sound goes with the motion."""
+        """The video whose sound goes with the motion."""
         return None if self.path is None or is_picture(self.path) else self.path
 
     def select(self, missing: Literal["hold", "skip", "error"]) -> list[int]:
@@ -95,7 +95,7 @@ def open_driving(
 
     Args:
         driving: path of a video, picture or motion template, "builtin:NAME", or None for `DEFAULT`.
-        cache: a track file to read instead of tracking, and to write after tracking a video.
+        cache: a track file that `keep_track` wrote for this video; where it exists, tracking is left out.
 
     Raises:
         InputError: where it cannot be read or no frame shows a face.
@@ -109,6 +109,13 @@ def open_driving(
     if is_picture(path):
         return _from_picture(path, tracker)
     return _from_video(path, tracker, cache, progress)
+
+
+def keep_track(performance: Performance, path: Path) -> None:
+    """Write what tracking a driving video found, to be read by `open_driving`; nothing for other motions."""
+    if performance.sound is not None and not path.exists():
+        p = performance
+        save_track(path, Track(p.params, p.times, p.width, p.height, p.found), note=str(p.faces_found))
 
 
 def is_builtin(driving: Path | str | None) -> bool:
@@ -156,8 +163,6 @@ def _from_video(path: Path, tracker: Tracker, cache: Path | None, progress: Prog
             raise InputError(f"{path}: no face was found in this video; give a driving video that shows a face.")
         track = join_tracks(tracks)
         faces = 1 + sum(bool((t.found & tracks[0].found).any()) for t in tracks[1:])
-        if cache is not None:
-            save_track(cache, track, note=str(faces))
     return Performance(
         path.stem,
         track.params,

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from portrayal.driving import Performance
+from portrayal.driving import Performance, keep_track
 from portrayal.media.image import UInt8, write_image
 from portrayal.media.segments import SegmentedWriter
 from portrayal.options import AnimateOptions
@@ -61,6 +61,7 @@ def write_animation(
     with ExitStack() as stack:
         if not renderer.has_weights:
             stack.enter_context(one_torch_thread())
+        keep_track(performance, job.cache)
         result = stack.enter_context(job.writer(job.output, renderer.size, performance))
         writers = [(result, result.frames_done)]
         if job.compared is not None:

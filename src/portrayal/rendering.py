@@ -75,6 +75,8 @@ def plan_animation(
     driving = system.encode_driving(model, FaceClip(torch.empty(len(raw), 3, 0, 0), smoothed, times))
     options = replace(options, smooth=0.0, reference=reference)
     source_frames = sitter.frames_at(times)
+    if sitter.picture is None and times[-1] - times[0] > sitter.times[-1] - sitter.times[0] + Fraction(1, 10):
+        notes += (f"{sitter.name} is shorter than the motion; its last frame stays.",)
     drivings = []
     for face in sitter.faces:
         own = face.params if sitter.picture is not None else face.params[source_frames]
@@ -109,6 +111,11 @@ class Renderer:
         """Whether rendering runs a network."""
         return next(self.model.parameters(), None) is not None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is; the CPU where there is none."""
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
     def pictures(self, plan: Plan) -> Iterator[UInt8]:
         """(h, w, 3) for each planned frame: every face rendered and pasted into the source, or the one square."""
         pasters: list[Paster] = []
@@ -139,8 +146,10 @@ class Renderer:
 
     def _crops(self, picture: UInt8, face: SourceFace, frame: int, driving: Driving) -> Iterator[UInt8]:
         """(size, size, 3) renderings of one face of source frame `frame`."""
-        portrait = Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame])
+        image = to_tensor(apply_crop(picture, face.crop)).to(self.device)
+        portrait = Portrait(image, face.params[frame].map(lambda x: x.to(self.device)))
         source = self.system.encode_source(self.model, portrait)
+        driving = replace(driving, params=driving.params.map(lambda x: x.to(self.device)))
         for batch in self.system.render(self.model, source, driving):
             yield from to_uint8(batch)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from portrayal.errors import InputError
+from portrayal.face.smooth import smooth_params
 from portrayal.face.tracker import Tracker
 from portrayal.media.crop import Crop, crop_around, params_to_crop, points_to_picture
 from portrayal.media.image import UInt8, is_picture, read_image
@@ -29,7 +30,7 @@ BUILT_IN = "astronaut"
 """The portrait that is animated when none is given: Eileen Collins, NASA, public domain; scikit-image ships it."""
 MIN_FACE = 24
 """Side of the smallest face in pixels that can be animated."""
-CROP_SIDES = (128, 768)
+CROP_SIDES = (128, 1024)
 """Smallest and largest side of a crop in pixels; in between a crop has the resolution of its picture."""
 
 
@@ -160,7 +161,7 @@ def _from_video(path: Path, limit: int, tracker: Tracker, face: str, progress: P
         None,
         limit,
         chosen[0].times,
-        _source_faces([t.params for t in chosen]),
+        _source_faces([smooth_params(t.params, t.times) for t in chosen]),
         len(tracks),
         notes,
     )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from portrayal.errors import InputError, MissingFileError
 from portrayal.face.tracker import FaceReading, Tracker, track_frames
+from portrayal.media.atomic import make_parent, writing_error
 from portrayal.media.image import read_image
 from portrayal.media.video import probe, read_frames
 from portrayal.types import FaceParams, Frame, Track
@@ -161,14 +162,21 @@ def join_tracks(tracks: Sequence[Track]) -> Track:
 
 
 def save_track(path: Path | str, track: Track, *, note: str = "") -> None:
-    """Write a track file; `note` is free text in its metadata."""
+    """Write a track file; `note` is free text in its metadata.
+
+    Raises:
+        InputError: a place that cannot be written. PortrayalError: the disk is full.
+    """
     tensors = {f.name: getattr(track.params, f.name).contiguous() for f in fields(FaceParams)}
     tensors["found"] = track.found
     tensors["times"] = torch.tensor([(t.numerator, t.denominator) for t in track.times], dtype=torch.int64)
     metadata = {"format": FORMAT, "width": str(track.width), "height": str(track.height), "note": note}
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, tensors, metadata)
+    make_parent(path)
+    try:
+        save_tensors(path, tensors, metadata)
+    except OSError as error:
+        raise writing_error(error, path) from error
 
 
 def load_track(path: Path | str) -> tuple[Track, str]:
