@@ -1,0 +1,123 @@
+"""How alike two pictures are: PSNR, SSIM, MS-SSIM, L1, LPIPS and a perceptual distance on the tracker's features.
+
+Pictures are RGB in [0, 1]; each number is of one frame, and the metric is the mean over frames (as the papers' scripts
+do it), not a number of the pooled pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+
+from portrayal.errors import InputError
+from portrayal.evaluate.metrics_base import FrameMetric
+from portrayal.evaluate.view import View, require_alike
+from portrayal.nn.lpips import Lpips, unit_length
+
+MS_SSIM_SMALLEST = 176
+"""Pixels a side below which the fifth scale of MS-SSIM is smaller than its window of 11."""
+
+
+class Psnr(FrameMetric):
+    """Peak signal-to-noise ratio in dB, over all pixels and channels of a frame; a perfect frame counts 100 dB."""
+
+    higher_is_better = True
+    perfect_db = 100.0
+
+    def per_frame(self, generated: View, reference: View) -> Tensor:
+        a, b = _pictures(generated, reference)
+        values = peak_signal_noise_ratio(a, b, data_range=1.0, dim=(1, 2, 3), reduction="none")
+        return values.clamp_max(self.perfect_db)
+
+
+class Ssim(FrameMetric):
+    """Structural similarity (Wang et al. 2004): Gaussian window of 11 with sigma 1.5, mean over channels."""
+
+    higher_is_better = True
+
+    def per_frame(self, generated: View, reference: View) -> Tensor:
+        a, b = _pictures(generated, reference)
+        value = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
+        assert isinstance(value, Tensor)
+        return value.reshape(len(a))
+
+
+class MsSsim(FrameMetric):
+    """Multi-scale structural similarity (Wang et al. 2003) with the published five weights; negative parts count 0."""
+
+    higher_is_better = True
+
+    def per_frame(self, generated: View, reference: View) -> Tensor:
+        a, b = _pictures(generated, reference)
+        if min(a.shape[2:]) < MS_SSIM_SMALLEST:
+            h, w = a.shape[2:]
+            raise InputError(
+                f"{generated.clip}: MS-SSIM needs frames of at least {MS_SSIM_SMALLEST} pixels a side, these are {w}x{h}"
+            )
+        value = multiscale_structural_similarity_index_measure(
+            a, b, data_range=1.0, reduction="none", normalize="relu"
+        )
+        return value.reshape(len(a))
+
+
+class L1(FrameMetric):
+    """Mean absolute difference of the pixels, x 1 on the scale [0, 1]."""
+
+    higher_is_better = False
+
+    def per_frame(self, generated: View, reference: View) -> Tensor:
+        a, b = _pictures(generated, reference)
+        return (a - b).abs().mean((1, 2, 3))
+
+
+class LpipsDistance(FrameMetric):
+    """LPIPS 0.1 with the given network (`nn.lpips`), pictures not resized."""
+
+    higher_is_better = False
+
+    def __init__(self, net: Lpips) -> None:
+        super().__init__()
+        self.net = net
+
+    def per_frame(self, generated: View, reference: View) -> Tensor:
+        a, b = _pictures(generated, reference)
+        return self.net(a, b)
+
+
+class TrackerPerceptual(FrameMetric):
+    """A perceptual distance that needs no download: the features of the embedded landmark network.
+
+    Pictures are resized to its input; the maps of its four scales are made unit length at each position, and the
+    squared differences summed over channels, averaged over positions and summed over scales, as LPIPS does without its
+    learned weights. Not comparable with LPIPS.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+
+    def per_frame(self, generated: View, reference: View) -> Tensor:
+        a, b = _pictures(generated, reference)
+        pairs = zip(self.features(a), self.features(b), strict=True)
+        return torch.stack([_unit_difference(x, y) for x, y in pairs]).sum(0)
+
+
+def _unit_difference(a: Tensor, b: Tensor) -> Tensor:
+    return (unit_length(a) - unit_length(b)).square().sum(1).mean((1, 2))
+
+
+def _pictures(generated: View, reference: View) -> tuple[Tensor, Tensor]:
+    """Both as float32 of the same shape.
+
+    Raises:
+        InputError: as `require_alike`.
+    """
+    require_alike(generated, reference)
+    return generated.images.float(), reference.images.float().expand_as(generated.images)
