@@ -208,22 +208,23 @@ def face_place(params: FaceParams, *, height: int, width: int) -> Tensor:
 
 
 class AedExpression(FrameMetric):
-    """Average expression distance: mean absolute difference of the first `count` expression coefficients.
+    """Average expression distance: mean absolute difference of the first expression coefficients.
 
-    64 (all) is Export3D's AED; its Euclidean form fits the magnitudes that OTAvatar publishes. 12 is the directions paper's Exp., whose 12 numbers are the jaw and 11 coefficients of
-    DECA; with our model they are the 12 of largest variance.
+    All 64 are Export3D's AED; the Euclidean norm instead of the mean fits the magnitudes that OTAvatar publishes. 12
+    are the directions paper's Exp., whose numbers are the jaw and 11 coefficients of DECA; with our model they are
+    those of the 12 strongest directions.
     """
 
     higher_is_better = False
 
-    def __init__(self, count: int = 64, norm: Norm = "mean_l1") -> None:
+    def __init__(self, coefficients: int = 64, norm: Norm = "mean_l1") -> None:
         super().__init__()
-        self.count, self.norm = count, norm
+        self.coefficients, self.norm = coefficients, norm
 
     def per_frame(self, generated: View, reference: View) -> Tensor:
         require_lengths(generated, reference)
         a, b = require_faces(generated).expression, require_faces(reference).expression
-        return _reduce((a - b)[:, : self.count], self.norm)
+        return _reduce((a - b)[:, : self.coefficients], self.norm)
 
 
 class GazeError(FrameMetric):
@@ -269,5 +270,3 @@ def _angle_difference(generated: View, reference: View) -> Tensor:
     """(t, 3) yaw, pitch, roll in radians, in [-pi, pi]."""
     a, b = (rotation_to_angles(require_faces(view).rotation) for view in (generated, reference))
     return torch.remainder(a - b + math.pi, 2 * math.pi) - math.pi
-
-

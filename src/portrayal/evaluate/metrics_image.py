@@ -19,6 +19,7 @@ from portrayal.evaluate.metrics_base import FrameMetric
 from portrayal.evaluate.view import View, require_alike
 from portrayal.nn.lpips import Lpips, unit_length
 
+SSIM_WINDOW = 11
 MS_SSIM_SMALLEST = 176
 """Pixels a side below which the fifth scale of MS-SSIM is smaller than its window of 11."""
 
@@ -36,15 +37,24 @@ class Psnr(FrameMetric):
 
 
 class Ssim(FrameMetric):
-    """Structural similarity (Wang et al. 2004): Gaussian window of 11 with sigma 1.5, mean over channels."""
+    """Structural similarity (Wang et al. 2004): Gaussian window of 11 with sigma 1.5, mean over channels.
+
+    Only windows that lie inside the picture count, as in the authors' code and scikit-image (torchmetrics' own mean
+    counts windows over a mirrored border too).
+    """
 
     higher_is_better = True
 
     def per_frame(self, generated: View, reference: View) -> Tensor:
         a, b = _pictures(generated, reference)
-        value = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
-        assert isinstance(value, Tensor)
-        return value.reshape(len(a))
+        if min(a.shape[2:]) < SSIM_WINDOW:
+            h, w = a.shape[2:]
+            raise InputError(
+                f"{generated.clip}: SSIM needs {SSIM_WINDOW} pixels a side or more, its frames are {w}x{h}"
+            )
+        _, maps = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none", return_full_image=True)
+        border = SSIM_WINDOW // 2
+        return maps[..., border:-border, border:-border].mean((1, 2, 3))
 
 
 class MsSsim(FrameMetric):
@@ -57,11 +67,9 @@ class MsSsim(FrameMetric):
         if min(a.shape[2:]) < MS_SSIM_SMALLEST:
             h, w = a.shape[2:]
             raise InputError(
-                f"{generated.clip}: MS-SSIM needs frames of at least {MS_SSIM_SMALLEST} pixels a side, these are {w}x{h}"
+                f"{generated.clip}: MS-SSIM needs {MS_SSIM_SMALLEST} pixels a side or more, its frames are {w}x{h}"
             )
-        value = multiscale_structural_similarity_index_measure(
-            a, b, data_range=1.0, reduction="none", normalize="relu"
-        )
+        value = multiscale_structural_similarity_index_measure(a, b, data_range=1.0, reduction="none", normalize="relu")
         return value.reshape(len(a))
 
 

@@ -91,7 +91,7 @@ def flow_between(image: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
         flow (2, h, w) in pixels, x and y: what is at p in `image` is at p + flow in `later`; and (h, w) 1 where the
         flow back from there returns to p, 0 where it does not (covered, or out of the picture).
     """
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     a, b = _grey(image), _grey(later)
     forward = torch.from_numpy(estimator.calc(a, b, None)).permute(2, 0, 1).to(image)
     backward = torch.from_numpy(estimator.calc(b, a, None)).permute(2, 0, 1).to(image)

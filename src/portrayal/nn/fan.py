@@ -59,13 +59,15 @@ class Fan(nn.Module):
         x = self.conv4(self.conv3(F.avg_pool2d(x, 2)))
         heatmaps = []
         for k in range(self.stacks):
-            part = lambda name, k=k: self.get_submodule(f"{name}{k}")  # noqa: E731
-            features = part("top_m_")(part("m")(x))
-            features = part("bn_end")(part("conv_last")(features)).relu()
-            heatmaps.append(part("l")(features))
+            features = self._part("top_m_", k)(self._part("m", k)(x))
+            features = self._part("bn_end", k)(self._part("conv_last", k)(features)).relu()
+            heatmaps.append(self._part("l", k)(features))
             if k < self.stacks - 1:
-                x = x + part("bl")(features) + part("al")(heatmaps[-1])
+                x = x + self._part("bl", k)(features) + self._part("al", k)(heatmaps[-1])
         return heatmaps
+
+    def _part(self, name: str, stack: int) -> nn.Module:
+        return self.get_submodule(f"{name}{stack}")
 
     def heatmaps(self, images: Tensor, *, mirrored_too: bool = True) -> Tensor:
         """The last stack's (b, 68, 64, 64), with those of the mirrored pictures added as face-alignment does."""

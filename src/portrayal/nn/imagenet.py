@@ -32,7 +32,7 @@ class Vgg(nn.Module):
     def __init__(self, plan: tuple[int, ...], taps: Mapping[str, int]) -> None:
         super().__init__()
         self.taps = dict(taps)
-        self.features = vgg_features(plan)[: max(taps.values()) + 1]
+        self.features = nn.Sequential(*vgg_layers(plan)[: max(taps.values()) + 1])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """
@@ -69,13 +69,13 @@ def tap(features: nn.Sequential, x: Tensor, indices: Iterable[int]) -> list[Tens
     return found
 
 
-def vgg_features(plan: tuple[int, ...]) -> nn.Sequential:
+def vgg_layers(plan: tuple[int, ...]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     c_in = 3
     for c in plan:
         layers += [nn.Conv2d(c_in, c, 3, padding=1), nn.ReLU()] if c else [nn.MaxPool2d(2)]
         c_in = c or c_in
-    return nn.Sequential(*layers)
+    return layers
 
 
 def alexnet_features() -> nn.Sequential:

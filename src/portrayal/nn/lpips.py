@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from portrayal.nn.imagenet import VGG16_PLAN, alexnet_features, normalise, squeezenet_features, tap, vgg_features
+from portrayal.nn.imagenet import VGG16_PLAN, alexnet_features, normalise, squeezenet_features, tap, vgg_layers
 
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
@@ -26,7 +26,7 @@ class Backbone(NamedTuple):
 
 BACKBONES: dict[LpipsNet, Backbone] = {
     "alex": Backbone(alexnet_features, (1, 4, 7, 9, 11), (64, 192, 384, 256, 256)),
-    "vgg": Backbone(lambda: vgg_features(VGG16_PLAN), (3, 8, 15, 22, 29), (64, 128, 256, 512, 512)),
+    "vgg": Backbone(lambda: nn.Sequential(*vgg_layers(VGG16_PLAN)), (3, 8, 15, 22, 29), (64, 128, 256, 512, 512)),
     "squeeze": Backbone(squeezenet_features, (1, 4, 7, 9, 10, 11, 12), (64, 128, 256, 384, 384, 512, 512)),
 }
 

@@ -25,7 +25,8 @@ from portrayal.nn.inception import Inception
 from portrayal.nn.lpips import Lpips, LpipsNet
 from portrayal.nn.mobilefacenet import MobileFaceNet
 from portrayal.weights.download import file_sha256
-from portrayal.weights.registry import REMOTE, find_weights
+from portrayal.weights.registry import find_weights
+from portrayal.weights.remote import REMOTE
 
 LPIPS_BACKBONES: dict[LpipsNet, str] = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet"}
 I3D_FEATURES = 400

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, get_type_hints
@@ -18,32 +17,9 @@ from torch import Tensor
 
 from portrayal.errors import InputError, MissingFileError, PortrayalError
 from portrayal.weights.download import Progress, download, file_sha256
+from portrayal.weights.remote import REMOTE, RemoteWeights
 
 C = TypeVar("C")
-
-
-@dataclass(frozen=True)
-class RemoteWeights:
-    """A file with weights that the package does not contain."""
-
-    url: str
-    """Where it is; huggingface.co addresses follow HF_ENDPOINT."""
-    sha256: str
-    size_bytes: int
-    licence: str
-    what: str
-    """What it is and what needs it, in a few words."""
-
-
-REMOTE: dict[str, RemoteWeights] = {
-    "mediapipe-face-landmarker": RemoteWeights(
-        url="https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task",
-        sha256="64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
-        size_bytes=3_758_596,
-        licence="Apache-2.0",
-        what="MediaPipe Face Landmarker, for the mediapipe tracker",
-    ),
-}
 
 
 def weights_folder() -> Path:

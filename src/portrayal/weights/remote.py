@@ -1,4 +1,4 @@
-"""Where the official weights of the feature networks in `nn` are; entries of `registry.REMOTE`.
+"""Weights that are downloaded when a user asks for them: where they are, and what they must be.
 
 Hopenet is not here: its file is on a page whose content nobody has published a hash of. `nn.pretrained.load_hopenet`
 takes a file that the user fetched.
@@ -6,7 +6,7 @@ takes a file that the user fetched.
 
 from __future__ import annotations
 
-from portrayal.weights.remote import RemoteWeights
+from dataclasses import dataclass
 
 TORCHVISION = "https://download.pytorch.org/models"
 LPIPS = (
@@ -14,7 +14,28 @@ LPIPS = (
     "082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights/v0.1"
 )
 
-FEATURE_NETWORKS: dict[str, RemoteWeights] = {
+
+@dataclass(frozen=True)
+class RemoteWeights:
+    """A file with weights that the package does not contain."""
+
+    url: str
+    """Where it is; huggingface.co addresses follow HF_ENDPOINT."""
+    sha256: str
+    size_bytes: int
+    licence: str
+    what: str
+    """What it is and what needs it, in a few words."""
+
+
+REMOTE: dict[str, RemoteWeights] = {
+    "mediapipe-face-landmarker": RemoteWeights(
+        url="https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task",
+        sha256="64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+        size_bytes=3_758_596,
+        licence="Apache-2.0",
+        what="MediaPipe Face Landmarker, for the mediapipe tracker",
+    ),
     "vgg16": RemoteWeights(
         url=f"{TORCHVISION}/vgg16-397923af.pth",
         sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
