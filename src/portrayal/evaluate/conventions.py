@@ -112,8 +112,8 @@ CONVENTIONS: dict[str, Convention] = {
             Column("FID", "fid", "driving"),
         ),
         notes=(
-            "The published table is of cross-identity reenactment and does not define its columns; its AED (about 3) and "
-            "APD (about 0.4) have the magnitude of Euclidean lengths, ten times Export3D's AED on such coefficients.",
+            "The published table is of cross-identity reenactment and does not define its columns; its AED (about 3) "
+            "and APD (about 0.4) have the magnitude of lengths, ten times Export3D's AED on such coefficients.",
         ),
     ),
 }

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from portrayal.errors import InputError
 from portrayal.evaluate.metrics_base import FrameMetric
+from portrayal.evaluate.ssim import SMALLEST, WINDOW, ms_ssim, ssim
 from portrayal.evaluate.view import View, require_alike
 from portrayal.nn.lpips import Lpips, unit_length
-
-SSIM_WINDOW = 11
-MS_SSIM_SMALLEST = 176
-"""Pixels a side below which the fifth scale of MS-SSIM is smaller than its window of 11."""
 
 
 class Psnr(FrameMetric):
@@ -37,40 +30,23 @@ class Psnr(FrameMetric):
 
 
 class Ssim(FrameMetric):
-    """Structural similarity (Wang et al. 2004): Gaussian window of 11 with sigma 1.5, mean over channels.
-
-    Only windows that lie inside the picture count, as in the authors' code and scikit-image (torchmetrics' own mean
-    counts windows over a mirrored border too).
-    """
+    """Structural similarity (`evaluate.ssim`): Gaussian window of 11 with sigma 1.5, mean over channels."""
 
     higher_is_better = True
 
     def per_frame(self, generated: View, reference: View) -> Tensor:
-        a, b = _pictures(generated, reference)
-        if min(a.shape[2:]) < SSIM_WINDOW:
-            h, w = a.shape[2:]
-            raise InputError(
-                f"{generated.clip}: SSIM needs {SSIM_WINDOW} pixels a side or more, its frames are {w}x{h}"
-            )
-        _, maps = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none", return_full_image=True)
-        border = SSIM_WINDOW // 2
-        return maps[..., border:-border, border:-border].mean((1, 2, 3))
+        _require_side(generated, WINDOW, "SSIM")
+        return ssim(*_pictures(generated, reference))
 
 
 class MsSsim(FrameMetric):
-    """Multi-scale structural similarity (Wang et al. 2003) with the published five weights; negative parts count 0."""
+    """Multi-scale structural similarity (`evaluate.ssim`)."""
 
     higher_is_better = True
 
     def per_frame(self, generated: View, reference: View) -> Tensor:
-        a, b = _pictures(generated, reference)
-        if min(a.shape[2:]) < MS_SSIM_SMALLEST:
-            h, w = a.shape[2:]
-            raise InputError(
-                f"{generated.clip}: MS-SSIM needs {MS_SSIM_SMALLEST} pixels a side or more, its frames are {w}x{h}"
-            )
-        value = multiscale_structural_similarity_index_measure(a, b, data_range=1.0, reduction="none", normalize="relu")
-        return value.reshape(len(a))
+        _require_side(generated, SMALLEST, "MS-SSIM")
+        return ms_ssim(*_pictures(generated, reference))
 
 
 class L1(FrameMetric):
@@ -119,6 +95,16 @@ class TrackerPerceptual(FrameMetric):
 
 def _unit_difference(a: Tensor, b: Tensor) -> Tensor:
     return (unit_length(a) - unit_length(b)).square().sum(1).mean((1, 2))
+
+
+def _require_side(view: View, pixels: int, metric: str) -> None:
+    """
+    Raises:
+        InputError: the frames are smaller.
+    """
+    if min(view.size) < pixels:
+        h, w = view.size
+        raise InputError(f"{view.clip}: {metric} needs {pixels} pixels a side or more, its frames are {w}x{h}")
 
 
 def _pictures(generated: View, reference: View) -> tuple[Tensor, Tensor]:
