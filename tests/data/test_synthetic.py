@@ -25,6 +25,7 @@ from portrayal.errors import InputError
 from portrayal.face.camera import head_to_world, world_to_picture
 from portrayal.face.measure import eye_openness
 from portrayal.face.morphable import load_face_model, params_to_landmarks
+from portrayal.face.pose import rotation_to_angles
 from portrayal.face.topology import INNER_LIPS_PAIRS, RIGHT_EYE
 from portrayal.types import EXPRESSION_SIZE, FaceParams
 
@@ -225,6 +226,25 @@ def test_reenactment_ground_truth() -> None:
     assert (truth.frame(3) != b.frame(3)).any()
     with pytest.raises(InputError, match="one size"):
         a.driven_by(draw_clip(b.person, 1, frames=2, size=32))
+
+
+def test_parts_of_a_motion_and_relative_motion() -> None:
+    a, _, b, _ = synthetic_clips(4, seed=2, frames=6, size=64)
+    only = a.driven_by(b, parts=("expression",)).params
+    assert torch.equal(only.expression, b.params.expression)
+    for name in ("rotation", "translation", "scale", "gaze"):
+        assert torch.equal(getattr(only, name), getattr(a.params[[0] * 6], name))
+    posed = a.driven_by(b, parts=("pose",)).params
+    assert torch.equal(posed.rotation, b.params.rotation)
+    assert torch.equal(posed.expression, a.params[[0] * 6].expression)
+
+    relative = a.driven_by(b, motion="relative").params
+    assert torch.allclose(relative.landmarks[0], a.params.landmarks[0], atol=0.3)  # starts where A is
+    change = rotation_to_angles(relative.rotation) - rotation_to_angles(a.params.rotation[:1])
+    wanted = rotation_to_angles(b.params.rotation) - rotation_to_angles(b.params.rotation[:1])
+    assert torch.allclose(change, wanted, atol=1e-5)
+    assert torch.allclose(a.driven_by(a, motion="relative").params.landmarks, a.params.landmarks, atol=0.5)
+    assert torch.equal(params_to_landmarks(load_face_model(), relative), relative.landmarks)
 
 
 def test_any_size() -> None:

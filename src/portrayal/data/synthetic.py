@@ -15,16 +15,26 @@ computer graphics, not photographs: use them for what real pictures never tell, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from portrayal.data.synthetic_motion import Motion, build_params, draw_motion, draw_state, with_motion
+from portrayal.data.synthetic_motion import (
+    ALL_PARTS,
+    Motion,
+    Part,
+    build_params,
+    carry,
+    draw_motion,
+    draw_state,
+    with_motion,
+)
 from portrayal.data.synthetic_person import Person, generator
 from portrayal.data.synthetic_render import Geometry, Renderer
 from portrayal.data.synthetic_scene import Scene
@@ -102,15 +112,27 @@ class LabelledClip:
         renderer = _renderer(self.person, _detail(self.size))
         return renderer.geometry(self.params[index], self.scene, width=self.size, height=self.size)
 
-    def driven_by(self, other: LabelledClip) -> LabelledClip:
-        """This person, in this light and place, doing what the other clip shows: the truth of reenactment.
+    def driven_by(
+        self,
+        other: LabelledClip,
+        *,
+        parts: Collection[Part] = ALL_PARTS,
+        motion: Literal["absolute", "relative"] = "absolute",
+    ) -> LabelledClip:
+        """This person, in this light, doing what the other clip shows: the truth of reenactment.
+
+        Args:
+            parts: what is taken from the other clip; the rest stays as in this clip's first frame.
+            motion: absolute takes the other's pose, expression and gaze as they are, relative their changes since the
+                other's first frame (see `synthetic_motion.carry`).
 
         Raises:
             InputError: if the clips differ in size.
         """
         if other.size != self.size:
             raise InputError(f"{self.name} and {other.name} must have one size, got {self.size} and {other.size} px")
-        params = with_motion(self.person.identity, other.params, width=self.size, height=self.size)
+        side = {"width": self.size, "height": self.size}
+        params = carry(self.params[0], other.params, parts=parts, motion=motion, **side)
         return replace(self, name=f"{self.name}--{other.name}", params=params, times=other.times)
 
 
@@ -145,7 +167,7 @@ def synthetic_pictures(count: int, *, seed: int, size: int = 256, views: int = 1
     for index in range(count):
         person = nth_person(seed, index // views)
         scene = Scene.draw(_number(seed, index))
-        motion: Motion = draw_state(generator(_number(seed, index), "clip"))
+        motion: Motion = draw_state(generator(_number(seed, index), "motion"))
         params = build_params(person.identity, motion, width=size, height=size)
         yield LabelledPicture(render(person, params, scene, width=size), params, person, scene)
 
@@ -177,7 +199,7 @@ def draw_clip(
     """The clip of a person with this number."""
     if not SMALLEST <= size <= LARGEST:
         raise InputError(f"a synthetic clip has a side of {SMALLEST} to {LARGEST} pixels, not {size}")
-    motion = draw_motion(generator(seed, "clip"), frames, float(fps))
+    motion = draw_motion(generator(seed, "motion"), frames, float(fps))
     params = build_params(person.identity, motion, width=size, height=size)
     times = tuple(Fraction(i) / Fraction(fps) for i in range(frames))
     return LabelledClip(f"{person.name}_{seed:06d}", person, Scene.draw(seed), params, times, size)

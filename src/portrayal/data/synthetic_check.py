@@ -45,6 +45,12 @@ class TrackingErrors:
     """Root mean square error of the 64 coefficients."""
     expression_truth: float
     """Root mean square of the true ones: the error of predicting 0."""
+    identity_shape: float
+    """What the identity's error does to the face: root mean square over the points, percent of the eye distance."""
+    identity_shape_truth: float
+    """The same for predicting 0."""
+    expression_shape: float
+    expression_shape_truth: float
 
 
 def tracker_errors_on_synthetic(
@@ -133,10 +139,15 @@ def _summary(pairs: Iterable[tuple[FaceParams, FaceParams | None]]) -> TrackingE
     distances = torch.stack([_distance(f, t) for f, t in zip(found.landmarks, truth.landmarks, strict=True)])
     angles = (rotation_to_angles(found.rotation) - rotation_to_angles(truth.rotation)).abs().mean(0).rad2deg()
     is_open = truth.eye_openness > 0.12
+    model = load_face_model()
     gaze = _between(found.gaze, truth.gaze)[is_open].rad2deg()
 
     def rms(x: Tensor) -> float:
         return float(x.square().mean().sqrt())
+
+    def moved(coefficients: Tensor, basis: Tensor) -> float:
+        points = torch.einsum("tc,cnd->tnd", coefficients, basis)
+        return float(points.square().sum(-1).mean().sqrt()) * 100
 
     return TrackingErrors(
         pictures=len(pairs),
@@ -152,6 +163,10 @@ def _summary(pairs: Iterable[tuple[FaceParams, FaceParams | None]]) -> TrackingE
         identity=rms(found.identity - truth.identity),
         expression=rms(found.expression - truth.expression),
         expression_truth=rms(truth.expression),
+        identity_shape=moved(found.identity - truth.identity, model.identity_basis),
+        identity_shape_truth=moved(truth.identity, model.identity_basis),
+        expression_shape=moved(found.expression - truth.expression, model.expression_basis),
+        expression_shape_truth=moved(truth.expression, model.expression_basis),
     )
 
 

@@ -7,8 +7,10 @@ smile, brows ...), from the coefficients' distribution on the training faces, an
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -36,6 +38,8 @@ from portrayal.types import EXPRESSION_SIZE, FaceParams
 
 Array = NDArray[np.float64]
 
+Part = Literal["pose", "expression", "gaze"]
+ALL_PARTS: tuple[Part, ...] = ("pose", "expression", "gaze")
 MIDDLE = (0.0, 0.05, -0.4)
 """What is put in the middle of a picture, head frame."""
 LARGEST_EXPRESSION = 2.5
@@ -119,6 +123,66 @@ def with_motion(identity: Tensor, params: FaceParams, *, width: int, height: int
     """
     pose = (params.rotation, params.translation, params.scale, params.gaze)
     return params_of(identity, params.expression, *pose, width=width, height=height)
+
+
+def carry(
+    own: FaceParams,
+    other: FaceParams,
+    *,
+    parts: Collection[Part],
+    motion: Literal["absolute", "relative"],
+    width: int,
+    height: int,
+) -> FaceParams:
+    """One person doing what another one does, or some of it.
+
+    Args:
+        own: t = 1, the person at rest; keeps what is not in `parts`.
+        other: t frames of the other person in a picture of the same size.
+        parts: pose is rotation, place and size; expression includes the lids.
+        motion: absolute takes the other's numbers as they are; relative adds their change since the other's first
+            frame to the person's own (angles by their sums, size by its ratio, place by the neck's way in head
+            units, lids by their ratio) and lets lids and lips touch at most.
+
+    Returns:
+        t frames.
+    """
+    if motion == "relative":
+        other = _rebase(own, other, width=width, height=height)
+    t = len(other)
+    still = own[[0] * t]
+    posed = other if "pose" in parts else still
+    return params_of(
+        own.identity[0],
+        (other if "expression" in parts else still).expression,
+        posed.rotation,
+        posed.translation,
+        posed.scale,
+        (other if "gaze" in parts else still).gaze,
+        width=width,
+        height=height,
+    )
+
+
+def _rebase(own: FaceParams, other: FaceParams, *, width: int, height: int) -> FaceParams:
+    """The other person's motion as `own` would do it, starting from where `own` is."""
+    angles = rotation_to_angles(other.rotation)
+    rotation = angles_to_rotation(rotation_to_angles(own.rotation) + angles - angles[:1])
+    scale = own.scale * other.scale / other.scale[:1]
+    neck = torch.tensor(NECK)
+
+    def neck_px(p: FaceParams) -> Tensor:
+        return p.translation + p.scale[:, None] * (p.rotation @ neck)
+
+    way = (neck_px(other) - neck_px(other[0])) / other.scale[:1, None]
+    translation = neck_px(own) + own.scale[:, None] * way - scale[:, None] * (rotation @ neck)
+    translation[:, 2] = own.translation[:, 2]
+    share = (other.eye_openness / other.eye_openness[:1].clamp_min(0.1)).clamp(0, 1.4)
+    expression = own.expression + other.expression - other.expression[:1]
+    expression = settle_openings(own.identity[0], expression, own.eye_openness * share)
+    gaze = own.gaze + other.gaze - other.gaze[:1]
+    pose = (rotation, translation, scale, gaze)
+    return params_of(own.identity[0], expression, *pose, width=width, height=height)
 
 
 def settle_openings(identity: Tensor, expression: Tensor, openness: Tensor) -> Tensor:
@@ -228,7 +292,9 @@ def draw_motion(random: np.random.Generator, frames: int, fps: float = 25.0) -> 
     seconds = frames / fps
     source = builtin_motion(str(random.choice(list(MOTIONS)))).params
     count, speed = len(source), float(random.uniform(0.8, 1.25))
-    at = (np.arange(frames) * (25 / fps) * speed + random.uniform(0, count)) % count
+    opened = source.eye_openness.mean(1).numpy()
+    start = float(random.choice(np.flatnonzero(opened >= 0.9 * opened.max())))  # no clip begins with a blink
+    at = (np.arange(frames) * (25 / fps) * speed + start) % count
     low, share = torch.from_numpy(at.astype(np.int64)), torch.from_numpy(np.remainder(at, 1).astype(np.float32))
     high = (low + 1) % count
 
@@ -245,7 +311,7 @@ def draw_motion(random: np.random.Generator, frames: int, fps: float = 25.0) -> 
     angles = angles + torch.tensor(random.normal(0, [0.18, 0.07, 0.05]), dtype=torch.float32)
     mood = draw_coefficients(random, EXPRESSION_SIZE, 2.0, 0.25)
     gaze = (played(source.gaze) + drift(np.array([0.08, 0.04]), 2)[:, None]).clamp(-0.5, 0.5)
-    open_share = played(source.eye_openness) / source.eye_openness[0]
+    open_share = played(source.eye_openness) / float(opened.max())
     return Motion(
         expression=strength * played(source.expression) + mood + drift(0.22, EXPRESSION_SIZE),
         angles=angles.clamp(-1.1, 1.1),

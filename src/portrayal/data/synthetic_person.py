@@ -29,6 +29,8 @@ IRIS_COLOURS: dict[str, Colour] = {
     "dark brown": (0.22, 0.13, 0.08), "brown": (0.38, 0.23, 0.12), "hazel": (0.47, 0.38, 0.18),
     "green": (0.36, 0.46, 0.28), "blue": (0.32, 0.47, 0.62), "grey": (0.46, 0.52, 0.56),
 }  # fmt: skip
+MENS_STYLES = frozenset({"bald", "receding", "buzz"})
+WOMENS_STYLES = frozenset({"bob", "bob-fringe", "long", "bun"})
 LARGEST_COEFFICIENT = 2.3
 """Identity coefficients are drawn from the unit Gaussian of the training faces, cut off here."""
 
@@ -85,7 +87,7 @@ class Person:
         skin = _jitter(_between(SKIN_TONES, tone), 0.02, random)
         hair = HAIR_COLOURS[str(random.choice(list(HAIR_COLOURS), p=_hair_odds(tone)))]
         hair = _jitter(hair, 0.03, random)
-        styles = [s for s in STYLES if (s not in ("bob", "bob-fringe", "long", "bun") if man else s not in NOT_WOMEN)]
+        styles = [s for s in STYLES if s not in (WOMENS_STYLES if man else MENS_STYLES)]
         bearded = man and random.random() < 0.4
         lipstick = 0.0 if man else random.choice([0.0, 0.25, 0.7])
         bare = _mix(skin, (0.62, 0.27, 0.27), 0.42)
@@ -122,8 +124,8 @@ class Person:
         )
 
 
-NOT_WOMEN = ("bald", "receding", "buzz")
-STREAMS = ("person", "texture", "scene", "picture", "clip", "hair")
+STREAMS = ("person", "texture", "scene", "background", "motion", "hair")
+"""What random numbers are drawn for."""
 
 
 def generator(seed: int, stream: str) -> np.random.Generator:
@@ -148,7 +150,8 @@ def _mix(a: Colour, b: Colour, share: float) -> Colour:
 
 def _jitter(colour: Colour, deviation: float, random: np.random.Generator) -> Colour:
     brightness = random.normal(0, deviation)
-    return _colour(np.array(colour) * (1 + brightness) + random.normal(0, deviation / 2, 3))
+    tint = random.normal(0, deviation / 2, 3) * (0.1 + np.mean(colour))  # dark colours stay neutral
+    return _colour(np.array(colour) * (1 + brightness) + tint)
 
 
 def _any_colour(random: np.random.Generator) -> Colour:

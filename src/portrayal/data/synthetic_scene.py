@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrayal.data.synthetic_person import generator
-from portrayal.data.synthetic_raster import Floats, ambient_light, directional_light
+from portrayal.data.synthetic_raster import Floats, ambient_light, directional_light, sh_basis
 
 Background = Literal["gradient", "noise", "shapes", "plain"]
 LARGEST_LIGHT = 1.15
@@ -49,15 +49,15 @@ class Scene:
         if random.random() < 0.4:  # from behind, along the outline
             rim = _direction(random.choice([-1, 1]) * random.uniform(2.0, 2.6), random.uniform(0, 0.6))
             light += directional_light(_floats(rim), _floats(colour * random.uniform(0.2, 0.7)))
-        frontal = ambient_light(np.ones(3, np.float32))[0, 0] * light[0].mean() * 0.282095 / 3.5449 + strength
-        light *= min(1.0, LARGEST_LIGHT / frontal)
+        frontal = sh_basis(np.array([0, 0, -1], np.float32)) @ light
+        dimmed = min(1.0, LARGEST_LIGHT / float(frontal.max()))
         kinds: tuple[Background, ...] = ("gradient", "noise", "shapes", "plain")
         turn = random.normal(0, [0.15, 0.03, 0.03])
         return cls(
             seed=seed,
-            light=light.astype(np.float32),
+            light=(light * dimmed).astype(np.float32),
             key=_floats(key),
-            key_colour=_floats(colour * strength),
+            key_colour=_floats(colour * strength * dimmed),
             background=kinds[int(random.choice(4, p=[0.3, 0.2, 0.4, 0.1]))],
             turn=(float(turn[0]), float(turn[1]), float(turn[2])),
         )
@@ -66,11 +66,8 @@ class Scene:
 @lru_cache(maxsize=8)
 def paint_background(scene: Scene, width: int, height: int) -> Floats:
     """(height, width, 3) linear; do not write into it."""
-    random = generator(scene.seed, "picture")
-    first, second = random.uniform(0.08, 0.95, 3), random.uniform(0.08, 0.95, 3)
-    grey = random.uniform(0.3, 1.0)
-    first, second = (first.mean() + grey * 0.6 * (c - c.mean()) + 0 * c for c in (first, second))
-    second = second + (random.uniform(-0.35, 0.35))
+    random = generator(scene.seed, "background")
+    first, second = (_muted(random) for _ in range(2))
     x = ((np.arange(width) + 0.5) / max(width, height))[None]
     y = ((np.arange(height) + 0.5) / max(width, height))[:, None]
     angle = random.uniform(0, 2 * np.pi)
@@ -83,6 +80,11 @@ def paint_background(scene: Scene, width: int, height: int) -> Floats:
     elif scene.background == "shapes":
         picture = _shapes(random, picture, width, height)
     return np.square(picture.clip(0.01, 1)).astype(np.float32)
+
+
+def _muted(random: np.random.Generator) -> NDArray[np.float64]:
+    """(3,) sRGB, seldom a strong colour."""
+    return np.asarray(random.uniform(0.1, 0.9) + random.uniform(0.05, 0.5) * random.uniform(-0.5, 0.5, 3))
 
 
 def _noise(random: np.random.Generator, width: int, height: int, cells: int) -> NDArray[np.float32]:
