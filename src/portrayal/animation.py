@@ -4,7 +4,7 @@
     done = portrayal.animate("me.jpg", "talk.mp4", "out.mp4")
     print(done.summary())
 
-The driving video is read twice: first every frame is tracked, which leaves a few kilobytes per frame; then, with the
+The driving video is read twice: first every frame is tracked, which leaves some kilobytes per frame; then, with the
 motion of the whole clip known, it is smoothed, moved onto the source and rendered picture by picture into the file.
 Decoding and encoding run in threads of their own; nothing grows with the length but those kilobytes.
 """
