@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Backend = Literal["portrayal", "mediapipe"]
 """Whose networks measure."""
-FOUND = 0.5
+FOUND = 0.8
 """Least confidence for a face that the detector proposes."""
 FOLLOWED = 0.3
 """Least confidence to go on following a face."""
