@@ -109,7 +109,7 @@ def _paint_eye(
     upper = [eye[0], *reversed(eye[9:]), eye[8]]
     lower = list(eye[:9])
     lash = np.array([0.08, 0.06, 0.05], np.float32)
-    _tint(image, person.lashes * _line(size, place[upper] - [0, 0.008 * unit], 0.026 * unit, 0.006 * unit), lash)
+    _tint(image, person.lashes * _line(size, place[upper] - [0, 0.003 * unit], 0.016 * unit, 0.005 * unit), lash)
     _tint(image, 0.5 * person.lashes * _line(size, place[lower], 0.012 * unit, 0.008 * unit), dark)
 
 
