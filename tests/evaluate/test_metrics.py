@@ -1,13 +1,14 @@
 """The table of metrics, the papers' conventions, networks and cost."""
 
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from portrayal.errors import InputError
-from portrayal.evaluate.conventions import CONVENTIONS, find_convention
-from portrayal.evaluate.metrics import METRICS, available_metrics, build_metrics, find_metric
+from portrayal.evaluate.conventions import CONVENTIONS, conventions_table, find_convention
+from portrayal.evaluate.metrics import METRICS, available_metrics, build_metrics, find_metric, metrics_table
 from portrayal.evaluate.metrics_base import ViewMetric
 from portrayal.evaluate.metrics_cost import Cost
 from portrayal.evaluate.networks import Networks, detect_points68
@@ -152,3 +153,23 @@ def test_cost():
     assert 60 < cost.frames_per_second <= 100
     assert METRICS["frames_per_second"].read(cost) == cost.frames_per_second
     assert METRICS["peak_memory"].read(cost) > 10
+
+
+def test_the_page_about_metrics_is_up_to_date():
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert metrics_table() in page
+    assert conventions_table() in page
+    assert all(note in page for convention in CONVENTIONS.values() for note in convention.notes)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: results on it are those of the CPU")
+def test_on_a_gpu(nothing_installed, identity_weights):
+    results = []
+    for device in ("cpu", "cuda"):
+        networks = Networks(device, identity_weights=identity_weights)
+        views = [v.replace(images=v.images.to(device)) for v in (view(4, seed=1), view(4, seed=2))]
+        metrics = build_metrics(available_metrics(networks)[0], networks)
+        for metric in metrics.values():
+            metric.update(*views)
+        results.append({name: float(metric.compute()) for name, metric in metrics.items()})
+    assert results[1] == pytest.approx(results[0], rel=1e-2, abs=1e-3)

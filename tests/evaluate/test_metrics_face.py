@@ -160,6 +160,8 @@ def test_alignment_of_large_pictures_does_not_skip_pixels():
     stripes[..., ::2] = 1  # one pixel wide: must average to grey
     out = align(stripes, 10 * targets[None], targets, (112, 96))
     assert float((out[..., 5:-5, 5:-5] - 0.5).abs().max()) < 0.05
+    both = align(stripes.expand(2, -1, -1, -1), torch.stack([10 * targets, targets]), targets, (112, 96))
+    torch.testing.assert_close(both[:1], out)  # whatever comes with it
 
 
 def test_identity_network_reads_aligned_faces():

@@ -97,3 +97,18 @@ def test_clips_that_are_too_short_do_not_count():
     metric.update(View(pictures(1), embedding=torch.ones(1, 2)), View(pictures(1)))
     with pytest.raises(InputError, match="every clip was too short"):
         metric.compute()
+
+
+def test_sums_of_several_processes_include_the_clip_at_hand(monkeypatch):
+    metric = IdentityDrift(NETWORK)
+    metric.update(View(pictures(2), embedding=torch.tensor([[1.0, 0], [0, 1]])), View(pictures(1)))
+    gathered = []
+
+    def gather(state, group=None):
+        gathered.append(state)
+        return [state, state]  # the other process measured the same
+
+    metric.sync(dist_sync_fn=gather, distributed_available=lambda: True)
+    assert float(metric.total) == pytest.approx(2)
+    assert int(metric.count) == 2
+    assert gathered

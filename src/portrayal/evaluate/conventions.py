@@ -127,3 +127,15 @@ def find_convention(name: str) -> Convention:
     if name not in CONVENTIONS:
         raise InputError(f"there is no convention {name!r}; choose from: {', '.join(CONVENTIONS)}")
     return CONVENTIONS[name]
+
+
+def conventions_table() -> str:
+    """`CONVENTIONS` as a Markdown table: the paper's word -> metric, and what it compares with."""
+    rows = ["| convention | same identity | cross identity |", "|---|---|---|"]
+    for name, convention in CONVENTIONS.items():
+        cells = [
+            ", ".join(f"{c.title} = `{c.metric}` ({c.against})" for c in columns)
+            for columns in (convention.same_identity, convention.cross_identity)
+        ]
+        rows.append(f"| `{name}`: {convention.paper} | {cells[0]} | {cells[1]} |")
+    return "\n".join(rows) + "\n"

@@ -191,13 +191,18 @@ METRICS: dict[str, Entry] = {
 
 
 def build_metrics(names: Iterable[str], networks: Networks) -> dict[str, ViewMetric]:
-    """Fresh metrics, on the networks' device; those read from a `Cost` are left out.
+    """Fresh metrics, on the networks' device (their sums on the CPU where the device has no float64).
+
+    Those read from a `Cost` are left out.
 
     Raises:
         InputError: no such metric, or the weights of one are not installed (the message names the command).
     """
     chosen = {name: find_metric(name) for name in names}
-    return {name: entry.build(networks).to(networks.device) for name, entry in chosen.items() if entry.build}
+    metrics = {name: entry.build(networks) for name, entry in chosen.items() if entry.build}
+    if networks.device.type == "mps":
+        return metrics
+    return {name: metric.to(networks.device) for name, metric in metrics.items()}
 
 
 def available_metrics(networks: Networks) -> tuple[list[str], dict[str, str]]:
@@ -221,3 +226,13 @@ def find_metric(name: str) -> Entry:
     if name not in METRICS:
         raise InputError(f"there is no metric {name!r}; choose from: {', '.join(METRICS)}")
     return METRICS[name]
+
+
+def metrics_table() -> str:
+    """`METRICS` as a Markdown table: key, what it is, unit, which way is better, compared with, source."""
+    head = "| name | metric | definition | unit | better | compared with | source |\n|---|---|---|---|---|---|---|\n"
+    rows = [
+        f"| `{name}` | {e.title} | {e.definition} | {e.unit} | {e.better} | {e.against} | {e.source} |\n"
+        for name, e in METRICS.items()
+    ]
+    return head + "".join(rows)

@@ -7,6 +7,7 @@ the sums are reduced over processes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ class FrameMetric(ViewMetric):
     @torch.no_grad()
     def update(self, generated: View, reference: View) -> None:
         values = self.per_frame(generated, reference)
-        self.total += values.double().sum().to(self.total.device)
+        self.total += values.to(self.total.device).double().sum()
         self.count += len(values)
 
     def compute(self) -> Tensor:
@@ -60,9 +61,9 @@ class FrameMetric(ViewMetric):
 
 
 class ClipMetric(ViewMetric):
-    """The mean over clips of a number per clip; a clip is over when a view of another name comes.
+    """The mean over clips of a number per clip; a clip is over when a view of another name comes, or at `compute`.
 
-    Keeps what it needs of one clip at a time.
+    Keeps what it needs of one clip at a time. With several processes each must see whole clips.
     """
 
     total: Tensor
@@ -99,13 +100,18 @@ class ClipMetric(ViewMetric):
         super().reset()
         self._clip, self._parts = None, []
 
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Sums over processes, after the clip at hand."""
+        self._finish()
+        super().sync(*args, **kwargs)
+
     @torch.no_grad()
     def _finish(self) -> None:
         parts, self._parts, self._clip = self._parts, [], None
         if parts:
             value = self.score(*[torch.cat(column) for column in zip(*parts, strict=True)])
             if value is not None:
-                self.total += value
+                self.total += float(value)
                 self.count += 1
 
 

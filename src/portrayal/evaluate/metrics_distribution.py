@@ -72,7 +72,7 @@ class Frechet(DistributionMetric):
         self.add_state("counts", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
 
     def add(self, features: Tensor, which: int) -> None:
-        x = features.double()
+        x = features.to(self.sums.device).double()
         self.sums[which] += x.sum(0)
         self.products[which] += x.mT @ x
         self.counts[which] += len(x)
@@ -128,7 +128,7 @@ class Kernel(DistributionMetric):
     def compute(self) -> Tensor:
         if not self.generated:
             raise InputError("there is nothing to measure: no frames were given")
-        a, b = dim_zero_cat(self.generated).double(), dim_zero_cat(self.reference).double()
+        a, b = (_double(dim_zero_cat(features)) for features in (self.generated, self.reference))
         size = min(self.subset_size, len(a), len(b))
         if size < 2:
             raise InputError("a kernel distance needs at least two pictures on each side")
@@ -166,6 +166,11 @@ def kernel_distance(a: Tensor, b: Tensor) -> Tensor:
     within_a, within_b = kernel(a, a), kernel(b, b)
     within = (within_a.sum() - within_a.trace()) / (n * (n - 1)) + (within_b.sum() - within_b.trace()) / (m * (m - 1))
     return within - 2 * kernel(a, b).mean()
+
+
+def _double(x: Tensor) -> Tensor:
+    """Float64, on the CPU where the device has none."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
 
 
 def _symmetric_root(matrix: Tensor) -> Tensor:

@@ -78,15 +78,22 @@ def align(images: Tensor, points: Tensor, targets: Tensor, size: tuple[int, int]
         (b, 3, *size).
     """
     scale, rotation, translation = fit_similarity(targets.expand_as(points), points)  # result to picture
-    shrink = int(float(scale.median()))
-    if shrink >= 2:
-        images = F.avg_pool2d(images, shrink, ceil_mode=True, count_include_pad=False)
-        scale, translation = scale / shrink, translation / shrink
+    shrink = scale.int().clamp_min(1)
+    faces = images.new_zeros(len(images), 3, *size)
+    for factor in shrink.unique().tolist():  # each frame by itself, so that it does not matter which come together
+        at = shrink == factor
+        small = images[at]
+        if factor > 1:
+            small = F.avg_pool2d(small, factor, ceil_mode=True, count_include_pad=False)
+        faces[at] = _read(small, (scale[at] / factor)[:, None, None] * rotation[at], translation[at] / factor, size)
+    return faces
+
+
+def _read(images: Tensor, linear: Tensor, translation: Tensor, size: tuple[int, int]) -> Tensor:
+    """Read (b, 3, h, w) at linear (b, 2, 2) @ p + translation (b, 2) for each pixel p of a result of that size."""
     h, w = images.shape[2:]
-    result = targets.new_tensor([size[1], size[0]])
-    picture = targets.new_tensor([w, h])
+    result, picture = linear.new_tensor([size[1], size[0]]), linear.new_tensor([w, h])
     # From unit coordinates of the result to those of the picture: x_unit = 2 x / size - 1.
-    linear = scale[:, None, None] * rotation
     offset = (linear @ (result / 2)[:, None])[..., 0] + translation
     theta = torch.cat([linear * (result / picture[:, None]), (2 * offset / picture - 1)[..., None]], -1)
     grid = F.affine_grid(theta, [len(images), 3, *size], align_corners=False)
@@ -141,7 +148,8 @@ class Akd(FrameMetric):
 
     def per_frame(self, generated: View, reference: View) -> Tensor:
         require_lengths(generated, reference)
-        difference = _at_side(generated) - _at_side(reference)
+        points = _at_side(generated)
+        difference = points - _at_side(reference).to(points)
         return difference.norm(dim=-1).mean(1) if self.norm == "euclidean" else difference.abs().mean((1, 2))
 
 
@@ -155,7 +163,8 @@ class Nme(FrameMetric):
 
     def per_frame(self, generated: View, reference: View) -> Tensor:
         require_lengths(generated, reference)
-        points, truth = _at_side(generated), _at_side(reference)
+        points = _at_side(generated)
+        truth = _at_side(reference).to(points)
         box = truth.amax(1) - truth.amin(1)
         return 1000 * (points - truth).norm(dim=-1).mean(1) / box.prod(1).sqrt()
 
