@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 
 import cv2
@@ -47,6 +47,13 @@ class Plan:
         """Presentation time of each rendered frame in seconds."""
         return self.drivings[0].times
 
+    def pick(self, positions: Sequence[int]) -> Plan:
+        """The plan of some of its frames, in this order."""
+        at = list(positions)
+        frames, source_frames = ([x[i] for i in at] for x in (self.frames, self.source_frames))
+        drivings = tuple(_select(d, at) for d in self.drivings)
+        return replace(self, frames=frames, source_frames=source_frames, drivings=drivings)
+
     def rest(self, start: int) -> Plan:
         """The plan without its first `start` frames."""
         drivings = tuple(d[start:] for d in self.drivings)
@@ -85,10 +92,12 @@ def plan_animation(
 
 
 def _select(driving: Driving, frames: list[int]) -> Driving:
-    """Some frames of a motion."""
-    if len(frames) == len(driving):
+    """Some frames of a motion: of every field, also those that a system adds."""
+    if frames == list(range(len(driving))):
         return driving
-    return replace(driving, params=driving.params[frames], times=tuple(driving.times[i] for i in frames))
+    columns = {f.name: getattr(driving, f.name) for f in fields(driving)}
+    picked = {k: tuple(v[i] for i in frames) if isinstance(v, tuple) else v[frames] for k, v in columns.items()}
+    return replace(driving, **picked)
 
 
 @dataclass(frozen=True)

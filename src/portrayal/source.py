@@ -118,6 +118,19 @@ def open_source(
     return _from_picture(path.stem, path, picture, limit, tracker, face, notes)
 
 
+def sitter_of(name: str, picture: UInt8, *, tracker: Tracker) -> Sitter:
+    """The largest face of a picture that is in memory, as it is.
+
+    Args:
+        name: shown in messages.
+        picture: (h, w, 3).
+
+    Raises:
+        InputError: it shows no face, or only a too small one.
+    """
+    return _from_picture(name, None, picture, max(picture.shape[:2]), tracker, "largest", ())
+
+
 def _fit(picture: UInt8, size: int | None, crop: bool) -> UInt8:
     """The picture enlarged to the size that was asked for; reading has reduced it already."""
     long_side = max(picture.shape[:2])
