@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from tyro.conf import Positional, arg, subcommand
 
 from portrayal.errors import InputError, PortrayalError
+from portrayal.evaluate.commands import Ablate, Compare, Evaluate
 from portrayal.options import AnimateOptions, RunOptions, TemplateOptions, TrackOptions
 from portrayal.train.options import RunOptions as TrainOptions
 
@@ -243,6 +244,9 @@ COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "data": Data,
     "weights": Weights,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "ablate": Ablate,
 }
 
 

@@ -64,7 +64,9 @@ def evaluate(
     entrants = load_entrants(systems, device=device)
     clips = read_dataset(data, layout=options.layout, split=options.split)
     _make_folder(output)
-    evaluator = Evaluator(entrants, Instruments.load(load_tracker(options.device), device), options, output)
+    evaluator = Evaluator(
+        entrants, Instruments.load(load_tracker(options.device, options.tracker), device), options, output
+    )
     outcomes, probes, pictures = [], [], []
     for protocol in dict.fromkeys(options.protocol):
         if protocol in PROBES:

@@ -75,7 +75,7 @@ def compare(
         InputError: something given cannot be used.
     """
     options = options or CompareOptions()
-    device, tracker = pick_device(options.device), load_tracker(options.device)
+    device, tracker = pick_device(options.device), load_tracker(options.device, options.tracker)
     entrants = load_entrants(options.systems or (COPY_SOURCE, *SYSTEMS), device=device)
     sitter = open_source(source, tracker=tracker, face="largest", size=None, crop=False, progress=progress)
     if sitter.picture is None:

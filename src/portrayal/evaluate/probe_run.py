@@ -92,7 +92,13 @@ def _values(
 ) -> tuple[dict[str, float], list[UInt8]]:
     """Numbers of one source from the output folder, or rendered and measured; pictures only where they are drawn."""
     path = evaluator.output / "cases" / protocol / clip.name / entrant.name / "result.json"
-    marks = [file_mark(clip.video), evaluator.marks[entrant.name], evaluator.instruments.notes, code_mark(MEASURING)]
+    marks = [
+        file_mark(clip.video),
+        evaluator.options.tracker,
+        evaluator.marks[entrant.name],
+        evaluator.instruments.notes,
+        code_mark(MEASURING),
+    ]
     key = fingerprint("portrayal-probe-1", protocol, marks)
     kept = {} if evaluator.options.fresh else _read(path)
     if kept.get("key") == key and not draw:

@@ -261,8 +261,8 @@ PROBES: dict[str, Probe] = {
     "expression-interpolation": Probe(
         "Expression interpolation",
         f"From the source's own expression to a laugh in {STEPS - 1} equal steps. moved: mean absolute change from "
-        "end to end (pixels in [0, 1]; landmarks in eye distances); largest step: the largest of the steps / their mean, "
-        "1 is perfectly even; detour: length of the path / direct distance, 1 is straight.",
+        "end to end (pixels in [0, 1]; landmarks in eye distances); largest step: the largest step / the mean "
+        "step, 1 is perfectly even; detour: length of the path / direct distance, 1 is straight.",
         None, _expression, _plain_table, tuple(f"{100 * i // (STEPS - 1)} %" for i in range(STEPS)),
     ),
     "novel-view": Probe(

@@ -180,7 +180,7 @@ def file_mark(path: Path) -> list[object]:
 
 def _track(clip: EvalClip, tracker: Tracker, cache: Path) -> Performance:
     """The clip's motion; raises InputError naming it where it shows no face."""
-    mark = fingerprint(*file_mark(clip.video))
+    mark = fingerprint(*file_mark(clip.video), type(tracker).__name__)
     return open_driving(clip.video, tracker=tracker, cache=cache / f"{clip.name}-{mark}{TRACK_SUFFIX}")
 
 

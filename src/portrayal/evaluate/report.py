@@ -123,7 +123,7 @@ def _how_measured(options: EvaluateOptions, instruments: Instruments) -> list[st
 def _paper_sections(numbers: dict[str, dict[str, dict[str, Summary]]]) -> list[str]:
     parts = [
         "Rows marked as published are the papers' own numbers, on their data and with their networks: they tell the "
-        "usual size of such numbers, not who is better. Where a column shows a substitute (→), the published number stands "
+        "usual size of such numbers, not who is better. Where a column shows a substitute (→), the published number is "
         "in brackets, because it is of another kind. † foreground only."
     ]
     for name, convention in CONVENTIONS.items():

@@ -137,7 +137,7 @@ class Evaluator:
         except PortrayalError as error:
             raise _Unusable(str(error)) from error
         o = self.options
-        chosen = [motion_of(case.protocol, o), o.source_frame, o.frames, o.foreground, o.seed]
+        chosen = [motion_of(case.protocol, o), o.source_frame, o.frames, o.foreground, o.seed, o.tracker]
         return fingerprint("portrayal-case-1", inputs, chosen, self.marks[entrant.name])
 
     def _result(self, lazy: _Lazy, entrant: Entrant, key: str) -> Result:

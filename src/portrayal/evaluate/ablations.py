@@ -1,0 +1,121 @@
+"""`portrayal ablate`: a system trained without each of its parts in turn, in the layout of its paper's table.
+
+A system that has an ablation table exports `ABLATIONS: dict[str, Ablation]`, a row each, the whole system last. Every
+row is trained from scratch with the shared loop, all with the same preset, steps and data; `train` takes over what lies
+in its folder already. Beside them stand the paper's own rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from portrayal.errors import InputError
+from portrayal.evaluate.conventions import CONVENTIONS
+from portrayal.evaluate.dataset import read_dataset
+from portrayal.evaluate.entrants import Entrant
+from portrayal.evaluate.measure import Instruments
+from portrayal.evaluate.options import EvaluateOptions
+from portrayal.evaluate.published import ABLATIONS as PUBLISHED_ABLATIONS
+from portrayal.evaluate.report import summaries
+from portrayal.evaluate.run import Evaluator
+from portrayal.evaluate.statistics import Summary
+from portrayal.evaluate.tables import paper_table
+from portrayal.face.tracker import load_tracker, pick_device
+from portrayal.media.atomic import complete_or_absent
+from portrayal.systems import SYSTEMS
+from portrayal.tracking import Progress, silent
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One row: how its system is configured, and how it is trained."""
+
+    config: Callable[[Any], Any]
+    """From the preset's configuration to the row's."""
+    train: Callable[[Any, Path, Path, Progress], nn.Module]
+    """(configuration, data, folder, progress) to a trained model in eval mode; continues what the folder holds."""
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """What came out of `ablate`."""
+
+    report: Path
+    text: str
+
+    def summary(self) -> str:
+        """What the command line prints."""
+        return f"{self.text}\n\nTable: {self.report}"
+
+
+def ablation_rows(name: str) -> Mapping[str, Ablation]:
+    """The rows that a system has.
+
+    Raises:
+        InputError: no such system, or none of its parts can be left out.
+    """
+    if name not in SYSTEMS:
+        raise InputError(f"there is no system {name!r}; choose one of: {', '.join(SYSTEMS)}.")
+    rows: Mapping[str, Ablation] = getattr(SYSTEMS[name], "ABLATIONS", {})
+    if not rows:
+        able = [other for other, system in SYSTEMS.items() if getattr(system, "ABLATIONS", {})]
+        others = f"; these have: {', '.join(able)}" if able else ", and no other system has one yet"
+        raise InputError(
+            f"{name} has no ablation table: it has no parts that are trained and could be left out{others}."
+        )
+    return rows
+
+
+def ablate(
+    name: str,
+    data: Path | str,
+    output: Path | str | None = None,
+    options: EvaluateOptions | None = None,
+    *,
+    preset: str = "compact",
+    progress: Progress = silent,
+) -> AblationTable:
+    """Train and evaluate every row of a system's ablation table.
+
+    Args:
+        data: a folder with both halves: rows are trained on the one and measured on the other.
+        output: folder; None is ablations/<name>.
+
+    Raises:
+        InputError: a system without rows, or data that cannot be used.
+    """
+    rows, options = ablation_rows(name), options or EvaluateOptions()
+    output, device = Path(output or Path("ablations") / name), pick_device(options.device)
+    clips = read_dataset(data, layout=options.layout, split=options.split)
+    entrants = []
+    for row, ablation in rows.items():
+        config = ablation.config(getattr(SYSTEMS[name].Config, preset)())
+        folder = output / "runs" / row.replace(" ", "-").replace("/", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        model = ablation.train(config, Path(data), folder, progress)
+        entrants.append(Entrant(row, SYSTEMS[name], model.to(device).eval(), device))
+    evaluator = Evaluator(
+        entrants, Instruments.load(load_tracker(options.device, options.tracker), device), options, output
+    )
+    numbers: dict[str, dict[str, dict[str, Summary]]] = {}
+    for protocol in ("same", "cross"):
+        if protocol in options.protocol:
+            outcome = evaluator.run("same" if protocol == "same" else "cross", clips, progress=progress)
+            numbers[protocol] = summaries(outcome, seed=options.seed)
+    text = ablation_table(name, numbers)
+    report = output / "ablation.md"
+    with complete_or_absent(report) as beside:
+        beside.write_text(f"# Ablation of {name}\n\nPreset {preset}.\n\n{text}\n", encoding="utf-8")
+    return AblationTable(report, text)
+
+
+def ablation_table(name: str, numbers: Mapping[str, Mapping[str, Mapping[str, Summary]]]) -> str:
+    """Our rows in the layout of the paper's table, and its published rows."""
+    convention = name if name in CONVENTIONS else "mmfa"
+    published = [table for table in PUBLISHED_ABLATIONS if table.convention == name]
+    return paper_table(convention, numbers, published)
