@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,7 +97,9 @@ def _select(driving: Driving, frames: list[int]) -> Driving:
     if frames == list(range(len(driving))):
         return driving
     columns = {f.name: getattr(driving, f.name) for f in fields(driving)}
-    picked = {k: tuple(v[i] for i in frames) if isinstance(v, tuple) else v[frames] for k, v in columns.items()}
+    picked: dict[str, Any] = {
+        k: tuple(v[i] for i in frames) if isinstance(v, tuple) else v[frames] for k, v in columns.items()
+    }
     return replace(driving, **picked)
 
 

@@ -88,7 +88,7 @@ def evaluate(
         data=Path(data).resolve().name,
         pictures=pictures,
     )
-    failed = sum(len(o.failures) for o in (*outcomes, *probes))
+    failed = sum(len(o.failures) for o in outcomes) + sum(len(p.failures) for p in probes)
     cases = sum(len(o.cases) for o in outcomes) + sum(len(p.sources) for p in probes)
     return Evaluation(files[1], files[0], cases, failed)
 

@@ -58,7 +58,7 @@ def write_report(
     Returns:
         The two files.
     """
-    numbers = {o.protocol: summaries(o, seed=options.seed) for o in outcomes}
+    numbers: dict[str, dict[str, dict[str, Summary]]] = {o.protocol: summaries(o, seed=options.seed) for o in outcomes}
     machine = {
         "format": FORMAT,
         "data": data,
@@ -150,7 +150,7 @@ def _speed(outcomes: Sequence[Outcome]) -> str:
 
 def _listed_failures(outcomes: Sequence[Outcome], probes: Sequence[ProbeOutcome]) -> list[str]:
     lines = []
-    for f in (failure for part in (*outcomes, *probes) for failure in part.failures):
+    for f in [f for o in outcomes for f in o.failures] + [f for p in probes for f in p.failures]:
         lines.append(f"- {f.protocol}, {f.case}{f', {f.system}' if f.system else ''}: {f.reason}")
     for outcome in outcomes:
         for system, results in outcome.results.items():

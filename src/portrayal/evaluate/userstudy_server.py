@@ -3,7 +3,7 @@
     GET  /                      the page
     GET  /trials?rater=NAME     this rater's questions in her order, without names of systems; "done" ones are answered
     GET  /media/<name>          a video
-    POST /answer                {"rater", "trial": place in that order, "answer"}; given again it replaces the earlier one
+    POST /answer                {"rater", "trial": place in that order, "answer"}; a later one replaces it
 
 It listens on this machine only, serves nothing but what the study lists, and tells the page nothing that the rater may
 not know.
