@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from portrayal.evaluate.protocols import choose_frames, motion_of, stretches
 from portrayal.face.tracker import pick_device
 from portrayal.media.image import read_image
 
-OPTIONS = EvaluateOptions(frames=3, device="cpu", protocol=("same", "cross", "expression-interpolation", "novel-view"))
+OPTIONS = EvaluateOptions(frames=3, device="cpu", protocol=("same", "cross", "novel-view"))
 
 
 def test_frames_come_in_neighbouring_threes_over_the_clip() -> None:
@@ -95,15 +96,15 @@ def test_second_run_reads_what_is_there_and_gives_the_same(
 @pytest.mark.slow
 def test_an_interrupted_evaluation_continues(evaluated: tuple[Path, Path], tmp_path: Path) -> None:
     data, output = evaluated
-    stopped = RuntimeError("stop")
+    stopped, same = RuntimeError("stop"), replace(OPTIONS, protocol=("same",))
 
     def interrupt(stage: str, done: int, total: int | None) -> None:
         if stage == "same identity" and done == 1:
             raise stopped
 
     with pytest.raises(RuntimeError, match="stop"):
-        evaluate(["copy-source", "meshwarp"], data, tmp_path, OPTIONS, progress=interrupt)
-    evaluate(["copy-source", "meshwarp"], data, tmp_path, OPTIONS)
+        evaluate(["copy-source", "meshwarp"], data, tmp_path, same, progress=interrupt)
+    evaluate(["copy-source", "meshwarp"], data, tmp_path, same)
     first, second = (json.loads((p / "report.json").read_text()) for p in (output, tmp_path))
     assert first["protocols"]["same"]["per_case"] == second["protocols"]["same"]["per_case"]
 
@@ -134,3 +135,16 @@ def test_compare_writes_all_systems_side_by_side(small_portrait: Path, sentence:
     assert (info.width, info.height) == (3 * 256, 256 + HEADER)
     assert "| meshwarp |" in done.text
     assert "Peak memory" in (tmp_path / "both.md").read_text()
+
+
+@pytest.mark.slow
+def test_interpolation_moves_what_it_should(clip_folder: Path, tmp_path: Path) -> None:
+    options = EvaluateOptions(clips=1, device="cpu", protocol=("expression-interpolation",))
+    evaluate(["copy-source", "meshwarp"], clip_folder, tmp_path, options)
+    values = json.loads((tmp_path / "report.json").read_text())["probes"]["expression-interpolation"]["values"]
+    copied, warped = values["copy-source"]["anna_talk"], values["meshwarp"]["anna_talk"]
+    assert copied == pytest.approx({"pixels:moved": 0, "landmarks:moved": 0}, abs=1e-6)  # float32 rounding
+    assert warped["pixels:moved"] > 0.003
+    assert 1 <= warped["pixels:largest step"] < 3
+    assert warped["pixels:detour"] >= 1
+    assert read_image(tmp_path / "expression-interpolation.jpg").shape[1] == 9 * 256 + 10 * 6

@@ -18,6 +18,7 @@ from portrayal.evaluate.run import MEASURING, Evaluator, Failure, code_mark
 from portrayal.evaluate.statistics import Summary, summarise
 from portrayal.media.atomic import complete_or_absent
 from portrayal.media.image import UInt8, write_image
+from portrayal.source import Sitter
 from portrayal.tracking import Progress, silent
 
 
@@ -73,24 +74,35 @@ def run_probe(
         outcome.values[entrant.name] = {}
         for number, clip in enumerate(sources, 1):
             try:
-                values, strip = _values(evaluator, protocol, entrant, clip, draw=entrant.name not in rows)
+                values, strip = _values(evaluator, protocol, entrant, clip)
                 outcome.values[entrant.name][clip.name] = values
-                rows.setdefault(entrant.name, strip)
+                if clip is sources[0]:
+                    rows[entrant.name] = strip
             except Exception as error:
                 reason = str(error) if isinstance(error, PortrayalError) else f"{type(error).__name__}: {error}"
                 outcome.failures.append(Failure(protocol, clip.name, entrant.name, reason))
             progress(f"{protocol}, {entrant.name}", number, len(sources))
-    rows = {name: strip for name, strip in rows.items() if strip}
-    if rows:
-        strips = labelled_grid(probe.titles, list(rows.values()), list(rows))
-        write_image(evaluator.output / f"{protocol}.jpg", strips)
+    picture = evaluator.output / f"{protocol}.jpg"
+    if rows and (any(rows.values()) or not picture.is_file()):
+        strips = [strip or _rendered(evaluator, protocol, name, sources[0]) for name, strip in rows.items()]
+        write_image(picture, labelled_grid(probe.titles, strips, list(rows)))
     return outcome, bool(rows)
 
 
+def _rendered(evaluator: Evaluator, protocol: str, name: str, clip: EvalClip) -> list[UInt8]:
+    """The pictures of a source whose numbers were kept."""
+    entrant = next(e for e in evaluator.entrants if e.name == name)
+    return PROBES[protocol].run(entrant, _sitter(evaluator, clip), evaluator.instruments)[1]
+
+
+def _sitter(evaluator: Evaluator, clip: EvalClip) -> Sitter:
+    return first_picture(clip, tracker=evaluator.instruments.tracker, cache=evaluator.output / "tracks")
+
+
 def _values(
-    evaluator: Evaluator, protocol: str, entrant: Entrant, clip: EvalClip, *, draw: bool
+    evaluator: Evaluator, protocol: str, entrant: Entrant, clip: EvalClip
 ) -> tuple[dict[str, float], list[UInt8]]:
-    """Numbers of one source from the output folder, or rendered and measured; pictures only where they are drawn."""
+    """Numbers of one source from the output folder, or rendered and measured; then with the pictures."""
     path = evaluator.output / "cases" / protocol / clip.name / entrant.name / "result.json"
     marks = [
         file_mark(clip.video),
@@ -101,11 +113,9 @@ def _values(
     ]
     key = fingerprint("portrayal-probe-1", protocol, marks)
     kept = {} if evaluator.options.fresh else _read(path)
-    if kept.get("key") == key and not draw:
+    if kept.get("key") == key:
         return kept["values"], []
-    tools = evaluator.instruments
-    sitter = first_picture(clip, tracker=tools.tracker, cache=evaluator.output / "tracks")
-    values, pictures = PROBES[protocol].run(entrant, sitter, tools)
+    values, pictures = PROBES[protocol].run(entrant, _sitter(evaluator, clip), evaluator.instruments)
     path.parent.mkdir(parents=True, exist_ok=True)
     with complete_or_absent(path) as beside:
         beside.write_text(json.dumps({"key": key, "values": values}, indent=1), encoding="utf-8")

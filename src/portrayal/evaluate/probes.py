@@ -130,7 +130,7 @@ def _expression(entrant: Entrant, sitter: Sitter, tools: Instruments) -> tuple[d
         steps = (x[1:] - x[:-1]).abs().mean(1)
         whole = (x[-1] - x[0]).abs().mean()
         values[f"{name}:moved"] = float(whole)
-        if float(steps.mean()) > 1e-6:
+        if float(steps.mean()) > 1e-5:
             values[f"{name}:largest step"] = float(steps.max() / steps.mean())
             values[f"{name}:detour"] = float(steps.sum() / whole.clamp_min(1e-9))
     return values, pictures

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from portrayal.driving import Performance, open_driving
+from portrayal.driving import Performance, keep_track, open_driving
 from portrayal.errors import InputError
 from portrayal.evaluate.dataset import EvalClip
 from portrayal.evaluate.options import EvaluateOptions
@@ -181,7 +181,10 @@ def file_mark(path: Path) -> list[object]:
 def _track(clip: EvalClip, tracker: Tracker, cache: Path) -> Performance:
     """The clip's motion; raises InputError naming it where it shows no face."""
     mark = fingerprint(*file_mark(clip.video), type(tracker).__name__)
-    return open_driving(clip.video, tracker=tracker, cache=cache / f"{clip.name}-{mark}{TRACK_SUFFIX}")
+    kept = cache / f"{clip.name}-{mark}{TRACK_SUFFIX}"
+    performance = open_driving(clip.video, tracker=tracker, cache=kept)
+    keep_track(performance, kept)
+    return performance
 
 
 def _source_frame(performance: Performance, options: EvaluateOptions) -> int:
