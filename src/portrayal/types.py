@@ -178,6 +178,12 @@ class Edit:
     gaze_y: float = 0.0
     """Eyes down, radians."""
 
+    def __post_init__(self) -> None:
+        for f in fields(self):  # a number of numpy would turn float32 tensors into float64
+            value = getattr(self, f.name)
+            plain = tuple(map(float, value)) if isinstance(value, tuple) else float(value)
+            object.__setattr__(self, f.name, plain)
+
 
 @dataclass(frozen=True)
 class Frame:

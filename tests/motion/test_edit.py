@@ -1,5 +1,6 @@
 """Edits with numbers, and the actions of the face behind them."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from portrayal.errors import InputError
 from portrayal.face.measure import eye_openness, mouth_openness
 from portrayal.face.pose import rotation_to_angles
 from portrayal.face.topology import MIRROR
+from portrayal.motion.builtin import builtin_motion
 from portrayal.motion.compose import head_shape
 from portrayal.motion.edit import apply_edit
 from portrayal.motion.openings import EYE_PAIRS, gaps
@@ -106,3 +108,10 @@ def test_actions_are_symmetric_and_keep_still_what_they_should(name):
     assert 0.02 < field.norm(dim=-1).max() < 0.5
     far = [33, 133, 159, 10] if not name.startswith("brow") else [61, 291, 13, 14, 152]
     assert field[far].norm(dim=-1).max() < 0.04
+
+
+def test_numbers_of_numpy_do_as_well():
+    """A sweep made with numpy.linspace gives float64 angles."""
+    params = builtin_motion("talk").params[0]
+    plain, numpy = (apply_edit(params, Edit(yaw=n(0.2), mouth_open=n(0.5), gaze_x=n(0.1))) for n in (float, np.float64))
+    assert torch.equal(plain.landmarks, numpy.landmarks)

@@ -234,9 +234,9 @@ def _tones(image: Picture, landmarks: Array) -> tuple[Picture, Picture, Picture]
     lip_points = lip_points.astype(int)
     lip = np.median(image[lip_points[:, 1].clip(0, height - 1), lip_points[:, 0].clip(0, width - 1)], 0)
     light = float(skin @ LUMA)
-    tone = np.clip(0.36 + 0.76 * light, 0.3, 0.95)
+    tone = np.clip(0.4 + 0.76 * light, 0.3, 0.95)
     tint = skin / max(light, 0.05)
-    tooth = tone * (1 + 0.42 * (tint - 1))
+    tooth = tone * (1 + 0.65 * (tint - 1))
     gum = 0.55 * lip + 0.25 * skin
     cavity = 0.2 * lip + 0.03 * skin
     return tooth.astype(np.float32), gum.astype(np.float32), cavity.astype(np.float32)
