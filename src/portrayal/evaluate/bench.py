@@ -9,7 +9,7 @@ from typing import Literal
 
 from portrayal.errors import InputError
 from portrayal.evaluate.dataset import read_dataset
-from portrayal.evaluate.entrants import load_entrants
+from portrayal.evaluate.entrants import Entrant, load_entrants
 from portrayal.evaluate.grids import write_grid
 from portrayal.evaluate.measure import Instruments
 from portrayal.evaluate.options import EvaluateOptions
@@ -17,9 +17,12 @@ from portrayal.evaluate.probe_run import run_probe
 from portrayal.evaluate.probes import PROBES
 from portrayal.evaluate.report import write_report
 from portrayal.evaluate.run import Evaluator
+from portrayal.evaluate.synthetic_bench import run_bench
 from portrayal.face.tracker import load_tracker, pick_device
 from portrayal.tracking import Progress, silent
 
+SYNTHETIC = "synthetic"
+"""In place of a data folder: heads with known ground truth."""
 DEFAULT_OUTPUT = Path("evaluation")
 
 
@@ -62,6 +65,8 @@ def evaluate(
     output = Path(output or DEFAULT_OUTPUT)
     device = pick_device(options.device)
     entrants = load_entrants(systems, device=device)
+    if str(data) == SYNTHETIC:
+        return _on_synthetic(entrants, output, options, progress)
     clips = read_dataset(data, layout=options.layout, split=options.split)
     _make_folder(output)
     evaluator = Evaluator(
@@ -91,6 +96,28 @@ def evaluate(
     failed = sum(len(o.failures) for o in outcomes) + sum(len(p.failures) for p in probes)
     cases = sum(len(o.cases) for o in outcomes) + sum(len(p.sources) for p in probes)
     return Evaluation(files[1], files[0], cases, failed)
+
+
+def _on_synthetic(
+    entrants: Sequence[Entrant], output: Path, options: EvaluateOptions, progress: Progress
+) -> Evaluation:
+    """True errors on synthetic heads, in a report of its own."""
+    _make_folder(output)
+    tools = Instruments.load(load_tracker(options.device, options.tracker), pick_device(options.device))
+    bench = run_bench(entrants, tools, seed=options.seed, pairs=options.clips, progress=progress)
+    parts = {"True errors on synthetic heads": f"{bench.explained()}\n\n{bench.table(seed=options.seed)}"}
+    if bench.failures:
+        parts["Left out, and why"] = "\n".join(f"- {line}" for line in bench.failures)
+    files = write_report(
+        output,
+        [],
+        options=options,
+        instruments=tools,
+        data=f"{SYNTHETIC}, seed {options.seed}",
+        sections=parts,
+        extra={"synthetic": bench.values},
+    )
+    return Evaluation(files[1], files[0], len(next(iter(bench.values["all"].values()))), len(bench.failures))
 
 
 def _make_folder(path: Path) -> None:

@@ -72,9 +72,9 @@ def write_report(
     text = "\n\n".join(
         [
             "# Evaluation",
-            f"Data: {data}, split {options.split}.",
+            f"Data: {data}." if data.startswith("synthetic") else f"Data: {data}, split {options.split}.",
             *[_what_was_done(o) for o in outcomes],
-            *_how_measured(options, instruments),
+            *(_how_measured(options, instruments) if outcomes else instruments.notes),
             *(_paper_sections(numbers) if outcomes else []),
             *[
                 part
