@@ -2,8 +2,9 @@
 
 One synthetic person's picture is driven by another's clip, by all of the motion, by its pose alone and by its
 expression alone. Source and driving parameters are the true ones, so that tracking errors do not enter; the retargeted
-motion is what every system is asked to render, and the synthetic renderer draws the same motion on the same person: that
-is the truth. Its own row is the floor of every column, because generated and true pictures are measured by the tracker alike.
+motion is what every system is asked to render, and the synthetic renderer draws the same motion on the same person:
+that is the truth. Its own row is the floor of every column, because generated and true pictures are measured by the
+tracker alike.
 
 In the rows of `expression` a pose error is leakage from expression into pose, and identity change is entanglement; in
 those of `pose` it is the other way round.
@@ -83,7 +84,7 @@ class Bench:
             "parameters go in, absolute motion. Errors are those of the tracked result against the true parameters "
             f"that were asked for; the row `{TRUTH}` is the synthetic renderer drawing exactly these, so it shows the "
             "tracker's own error. Expression: mean absolute error of 64 coefficients. Identity change: 1 - cosine of "
-            "the embeddings of result and source. In `expression`, pose errors are leakage; in `pose`, expression errors."
+            "the embeddings of result and source. In `expression`, pose errors are leakage, and the other way round."
         )
 
 
