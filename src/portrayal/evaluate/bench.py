@@ -84,6 +84,10 @@ def evaluate(
             outcomes.append(outcome)
             if write_grid(evaluator, outcome, output / f"{protocol}.jpg"):
                 pictures.append(f"{protocol}.jpg")
+    if options.figures:
+        from portrayal.evaluate.figures_run import write_figures
+
+        pictures += write_figures(evaluator, outcomes, clips)
     files = write_report(
         output,
         outcomes,

@@ -37,6 +37,8 @@ class EvaluateOptions(RunOptions):
     """Measure only the first so many clips or pairs; 0 is all of them."""
     foreground: bool = False
     """Measure only the face and paint all else white, as Export3D's tables do for methods without a background."""
+    figures: bool = False
+    """Draw figures as well, PNG and SVG: t-SNE of expressions, error maps, error over time, expression vectors."""
     fresh: bool = False
     """Render and measure again what the output folder holds already."""
     seed: int = 0

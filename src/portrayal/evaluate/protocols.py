@@ -104,7 +104,7 @@ def prepare(case: Case, options: EvaluateOptions, *, tracker: Tracker, cache: Pa
     Raises:
         InputError: a clip that cannot be read, shows no face, or has too few frames with one; it is named.
     """
-    performance = _track(case.driving, tracker, cache)
+    performance = follow(case.driving, tracker, cache)
     if case.protocol == "same":
         at = _source_frame(performance, options)
         sitter = sitter_of(f"{case.source.name}, frame {at}", _pictures(case.source.video, [at])[0], tracker=tracker)
@@ -134,7 +134,7 @@ def first_picture(clip: EvalClip, *, tracker: Tracker, cache: Path) -> Sitter:
     Raises:
         InputError: a clip that cannot be read or shows no face.
     """
-    at = int(_track(clip, tracker, cache).found.nonzero()[0, 0])
+    at = int(follow(clip, tracker, cache).found.nonzero()[0, 0])
     return sitter_of(f"{clip.name}, frame {at}", _pictures(clip.video, [at])[0], tracker=tracker)
 
 
@@ -178,7 +178,7 @@ def file_mark(path: Path) -> list[object]:
     return [path.name, status.st_size, status.st_mtime_ns]
 
 
-def _track(clip: EvalClip, tracker: Tracker, cache: Path) -> Performance:
+def follow(clip: EvalClip, tracker: Tracker, cache: Path) -> Performance:
     """The clip's motion; raises InputError naming it where it shows no face."""
     mark = fingerprint(*file_mark(clip.video), type(tracker).__name__)
     kept = cache / f"{clip.name}-{mark}{TRACK_SUFFIX}"
