@@ -169,8 +169,8 @@ class Train:
     stage: Annotated[Positional[str], arg(metavar="STAGE")]
     """The stage: tracker for face."""
     options: Annotated[TrainOptions, arg(name="")]
-    preset: Literal["tiny", "compact", "paper"] = "compact"
-    """Size of the networks and length of the training; compact is what the package ships."""
+    preset: Literal["tiny", "compact", "paper", "refine"] = "compact"
+    """Networks and length of the training: compact is what the package ships, refine goes on from --init."""
     debug: Debug = False
 
     def run(self) -> None:

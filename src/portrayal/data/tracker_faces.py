@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -25,6 +26,7 @@ from portrayal.data.clips import (
     load_photo_landmarks,
     photo_table,
 )
+from portrayal.data.edited_faces import edited_faces
 from portrayal.errors import InputError, MissingFileError
 from portrayal.face.box import Matrix, box_of_landmarks, crop_matrix, transform_points, warp
 from portrayal.face.config import Config
@@ -60,6 +62,8 @@ class FacePool:
 
     clips: list[list[Face]] = field(default_factory=list)
     photos: list[Face] = field(default_factory=list)
+    edited: list[Face] = field(default_factory=list)
+    """Photos with other expressions, see `data.edited_faces`."""
     scenes: list[Face] = field(default_factory=list)
     faceless: list[NDArray[np.uint8]] = field(default_factory=list)
 
@@ -69,12 +73,14 @@ class FacePool:
         if self.clips and (kind < 0.5 or not self.photos):
             clip = self.clips[rng.integers(len(self.clips))]
             return clip[rng.integers(len(clip))]
+        if self.edited and kind < 0.7:
+            return self.edited[rng.integers(len(self.edited))]
         pool = self.photos if kind < 0.85 or not self.scenes else self.scenes
         return pool[rng.integers(len(pool))]
 
 
-def load_pool(root: Path | str, split: Split, *, every: int = 2) -> FacePool:
-    """Read a data folder (see `data.clips`); of clips every `every`-th frame.
+def load_pool(root: Path | str, split: Split, *, every: int = 2, edits: int = 0) -> FacePool:
+    """Read a data folder (see `data.clips`); of clips every `every`-th frame, and of each photo `edits` edited ones.
 
     Raises:
         MissingFileError: a table or picture does not exist. InputError: a table is not as documented.
@@ -92,6 +98,10 @@ def load_pool(root: Path | str, split: Split, *, every: int = 2) -> FacePool:
         for photo in photo_table(root, split):
             if split == "validation" or photo.identity not in LOOK_ALIKES:
                 pool.photos.append(Face(_read(photo.picture), labels[photo.row][None]))
+    for row, face in enumerate(track(pool.photos, "photos with other expressions") if edits else ()):
+        rng = np.random.Generator(np.random.PCG64([0, row]))
+        edited = edited_faces(face.picture, face.landmarks[0], rng, count=edits)
+        pool.edited += [Face(picture, points[None]) for picture, points in edited]
     if (root / "scenes.csv").is_file():
         for name, points in scene_table(root, split):
             picture = _read(root / "scenes" / f"{name}.jpg")

@@ -37,6 +37,8 @@ class Config:
     """Side of the detector's training pictures in pixels."""
     face_sizes: tuple[float, float] = (13.0, 90.0)
     """Face boxes, in pixels of its input, that the detector reports; other sizes are found at other pyramid levels."""
+    edits_per_photo: int = 8
+    """Pictures with moved lids, gaze and mouth that each training photo also gives (`data.edited_faces`)."""
     batch: int = 32
     """Crops, and half as many detector tiles, a step."""
     steps: int = 9000
@@ -56,6 +58,7 @@ class Config:
             landmark_blocks=(1, 1, 1, 1),
             detector_channels=(8, 8, 16),
             tile_size=96,
+            edits_per_photo=1,
             batch=4,
             steps=20,
             ema=0.9,
@@ -65,3 +68,8 @@ class Config:
     def compact(cls) -> Config:
         """The weights in the package."""
         return cls()
+
+    @classmethod
+    def refine(cls) -> Config:
+        """A short run that goes on from trained weights (`--init`)."""
+        return cls(steps=1000, learning_rate=4e-4)

@@ -37,7 +37,7 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
-    return TrackerFaces(load_pool(root, "train"), config, seed=seed, samples=samples)
+    return TrackerFaces(load_pool(root, "train", edits=config.edits_per_photo), config, seed=seed, samples=samples)
 
 
 def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from lightning_fabric import Fabric
@@ -174,6 +175,7 @@ def _batches(
 ) -> Iterator[dict[str, Tensor]]:
     """Batches from step `step` on."""
     dataset = stage.dataset(options.data, config, options.seed, config.steps * config.batch)
+    cv2.setNumThreads(1)  # threads of OpenCV that the data used would hang in the forked workers
     loader: DataLoader[Batch] = DataLoader(
         dataset,
         batch_size=config.batch,
@@ -188,8 +190,6 @@ def _batches(
 
 
 def _single_thread(_: int) -> None:
-    import cv2
-
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 

@@ -40,6 +40,6 @@ def train_stage(system: str, stage: str, options: RunOptions, *, preset: str = "
     if stage not in its_stages:
         choice = f"choose one of: {', '.join(its_stages)}" if its_stages else "it has nothing to train"
         raise InputError(f"{system} has no stage {stage!r}; {choice}.")
-    if preset not in ("tiny", "compact", "paper") or not hasattr(config, preset):
-        raise InputError(f"{system} has no preset {preset!r}; choose tiny, compact or paper where it has them.")
+    if preset not in ("tiny", "compact", "paper", "refine") or not hasattr(config, preset):
+        raise InputError(f"{system} has no preset {preset!r}; choose tiny, compact, paper or refine where it has them.")
     return train(its_stages[stage], getattr(config, preset)(), options)
