@@ -37,7 +37,7 @@ class Config:
     """Side of the detector's training pictures in pixels."""
     face_sizes: tuple[float, float] = (13.0, 90.0)
     """Face boxes, in pixels of its input, that the detector reports; other sizes are found at other pyramid levels."""
-    edits_per_photo: int = 8
+    edits_per_photo: int = 0
     """Pictures with moved lids, gaze and mouth that each training photo also gives (`data.edited_faces`)."""
     batch: int = 32
     """Crops, and half as many detector tiles, a step."""
@@ -71,5 +71,5 @@ class Config:
 
     @classmethod
     def refine(cls) -> Config:
-        """A short run that goes on from trained weights (`--init`)."""
-        return cls(steps=1000, learning_rate=4e-4)
+        """A short run that goes on from trained weights (`--init`), with edited photos."""
+        return cls(steps=1000, learning_rate=4e-4, edits_per_photo=8)
