@@ -6,9 +6,9 @@ A sample depends on (seed, index) alone, so a resumed run sees what an uninterru
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import torch
@@ -27,10 +27,12 @@ from portrayal.data.clips import (
     photo_table,
 )
 from portrayal.data.edited_faces import edited_faces
-from portrayal.errors import InputError, MissingFileError
+from portrayal.errors import InputError
 from portrayal.face.box import Matrix, box_of_landmarks, crop_matrix, transform_points, warp
 from portrayal.face.config import Config
 from portrayal.face.topology import FACE_OVAL, MIRROR
+from portrayal.media.image import read_image
+from portrayal.media.video import read_frames
 
 HELD_OUT_SCENES = frozenset(
     f"scene{n:03d}"
@@ -89,22 +91,21 @@ def load_pool(root: Path | str, split: Split, *, every: int = 2, edits: int = 0)
     pool = FacePool()
     for clip in clip_table(root, split):
         landmarks, valid = load_clip_landmarks(root, clip)
-        with av.open(str(clip.video)) as container:
-            frames = [_rgb(f) for i, f in enumerate(container.decode(video=0)) if i % every == 0]
+        frames = [frame.image for frame in islice(read_frames(clip.video), 0, None, every)]
         faces = zip(frames, landmarks[::every], valid[::every], strict=False)
         pool.clips.append([Face(frame, points[None]) for frame, points, seen in faces if seen])
     if (root / "photos.csv").is_file():
         labels = load_photo_landmarks(root)
         for photo in photo_table(root, split):
             if split == "validation" or photo.identity not in LOOK_ALIKES:
-                pool.photos.append(Face(_read(photo.picture), labels[photo.row][None]))
+                pool.photos.append(Face(read_image(photo.picture), labels[photo.row][None]))
     for row, face in enumerate(track(pool.photos, "photos with other expressions") if edits else ()):
         rng = np.random.Generator(np.random.PCG64([0, row]))
         edited = edited_faces(face.picture, face.landmarks[0], rng, count=edits)
         pool.edited += [Face(picture, points[None]) for picture, points in edited]
     if (root / "scenes.csv").is_file():
         for name, points in scene_table(root, split):
-            picture = _read(root / "scenes" / f"{name}.jpg")
+            picture = read_image(root / "scenes" / f"{name}.jpg")
             if len(points):
                 pool.scenes.append(Face(picture, points))
             else:
@@ -311,16 +312,5 @@ def _quality(picture: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
     return augment.degrade(augment.jitter_colour(picture, rng), rng)
 
 
-def _rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    return frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-
-
 def _chw(picture: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise MissingFileError(f"{path} does not exist or is not a picture; copy the data folder again")
-    return np.ascontiguousarray(picture[..., ::-1])
