@@ -5,6 +5,8 @@ All randomness comes from the generator given, so that a sample is a function of
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.random import Generator
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 
+_RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 BORDERS = (cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT, cv2.BORDER_CONSTANT)
 
 
@@ -33,6 +36,39 @@ def jitter_colour(picture: Picture, rng: Generator) -> Picture:
         light = np.exp(0.6 * rng.random() * ramp)[..., None].astype(np.float32)
         picture = (picture * light).clip(0, 255).astype(np.uint8)
     return picture
+
+
+@dataclass(frozen=True)
+class ColourChange:
+    """One change of colour for several pictures (the jitter of FOMM's training)."""
+
+    brightness: float
+    """Factor."""
+    contrast: float
+    """Factor on the distance from the picture's mean grey."""
+    saturation: float
+    """Factor on the distance from grey."""
+    hue: float
+    """Turn of the colour circle, 1 is all of it."""
+
+
+def draw_colour(amount: float, rng: Generator) -> ColourChange:
+    """Factors in [1 - amount, 1 + amount] and a hue in [-amount, amount]."""
+    brightness, contrast, saturation = 1 + rng.uniform(-amount, amount, 3)
+    return ColourChange(float(brightness), float(contrast), float(saturation), float(rng.uniform(-amount, amount)))
+
+
+def change_colour(picture: Picture, change: ColourChange) -> Picture:
+    """Apply a change to (h, w, 3) uint8 RGB.
+
+    Hue is turned in the plane of the two colour differences of YIQ, so all four are one affine map of RGB.
+    """
+    c, s = np.cos(2 * np.pi * change.hue), np.sin(2 * np.pi * change.hue)
+    turn = np.diag([1.0, change.saturation, change.saturation]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    linear = change.brightness * change.contrast * np.linalg.inv(_RGB_TO_YIQ) @ turn @ _RGB_TO_YIQ
+    grey = float(picture[::4, ::4].mean((0, 1)) @ _RGB_TO_YIQ[0])
+    shift = np.full((3, 1), change.brightness * (1 - change.contrast) * grey)
+    return np.asarray(cv2.transform(picture, np.concatenate([linear, shift], 1)), np.uint8)
 
 
 def degrade(picture: Picture, rng: Generator) -> Picture:

@@ -1,8 +1,10 @@
-"""The landmark-labelled development data: clips of talking people and portraits, split by identity.
+"""Labelled faces on disk: clips of talking people and portraits, split by identity.
 
-A folder holds `clips.csv` (clip, identity, frames, optionally split) with `clips/<clip>.mp4` and `clips/<clip>.npz`,
-and `photos.csv` (photo, identity, size, optionally split) with `photos/<photo>.jpg` and `photos.npz`. Landmarks are
-the 478 points of `portrayal.face.topology` in pixels of their picture, z in the same unit (smaller is nearer).
+A folder holds `clips.csv` (clip, identity, frames, optionally split) with `clips/<clip>.mp4` and, for each, either
+`clips/<clip>.track.safetensors` (a `Track`, as `portrayal data prepare` writes it) or `clips/<clip>.npz` (landmarks);
+and maybe `photos.csv` (photo, identity, size, optionally split) with `photos/<photo>.jpg` and `photos.npz`. Landmarks
+are the 478 points of `portrayal.face.topology` in pixels of their picture, z in the same unit (smaller is nearer).
+`data.clip_labels` reads both kinds of labels as `FaceParams`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from portrayal.errors import InputError, MissingFileError
 from portrayal.face.topology import LANDMARKS
+from portrayal.tracking import TRACK_SUFFIX, load_track
 
 VALIDATION_IDENTITIES = frozenset(
     {"id003", "id011", "id019", "id024", "id033", "id041", "id048", "id055", "id062", "id069"}
@@ -37,6 +40,7 @@ class Clip:
     split: Split
     video: Path
     labels: Path
+    """A track file, or landmarks as .npz."""
 
 
 @dataclass(frozen=True)
@@ -59,34 +63,34 @@ def clip_table(root: Path | str, split: Split | None = None) -> list[Clip]:
     Raises:
         MissingFileError: without `clips.csv`. InputError: where it cannot be read as that table.
     """
-    folder = Path(root) / "clips"
+    folder, table = Path(root) / "clips", Path(root) / "clips.csv"
     clips = [
         Clip(
-            name=row["clip"],
+            name=_name(row, "clip", table),
             identity=row["identity"],
-            frames=int(row["frames"]),
+            frames=_whole(row, "frames", table),
             split=_split(row),
             video=folder / f"{row['clip']}.mp4",
-            labels=folder / f"{row['clip']}.npz",
+            labels=_labels(folder, row["clip"]),
         )
-        for row in _read_table(Path(root) / "clips.csv", ("clip", "identity", "frames"))
+        for row in _read_table(table, ("clip", "identity", "frames"))
     ]
     return [clip for clip in clips if split in (None, clip.split)]
 
 
 def photo_table(root: Path | str, split: Split | None = None) -> list[Photo]:
     """The portraits below `root`, in the order of `photos.csv`; otherwise as `clip_table`."""
-    folder = Path(root) / "photos"
+    folder, table = Path(root) / "photos", Path(root) / "photos.csv"
     photos = [
         Photo(
-            name=row["photo"],
+            name=_name(row, "photo", table),
             identity=row["identity"],
-            size=int(row["size"]),
+            size=_whole(row, "size", table),
             split=_split(row),
             picture=folder / f"{row['photo']}.jpg",
             row=i,
         )
-        for i, row in enumerate(_read_table(Path(root) / "photos.csv", ("photo", "identity", "size")))
+        for i, row in enumerate(_read_table(table, ("photo", "identity", "size")))
     ]
     return [photo for photo in photos if split in (None, photo.split)]
 
@@ -104,7 +108,10 @@ def load_clip_landmarks(root: Path | str, clip: str | Clip) -> tuple[NDArray[np.
     Raises:
         MissingFileError: without that file. InputError: where it does not hold such labels.
     """
-    path = Path(root) / "clips" / f"{clip.name if isinstance(clip, Clip) else clip}.npz"
+    path = clip.labels if isinstance(clip, Clip) else _labels(Path(root) / "clips", clip)
+    if path.name.endswith(TRACK_SUFFIX):
+        track, _ = load_track(path)
+        return track.params.landmarks.numpy(), track.found.numpy()
     arrays = _read_arrays(path, ("landmarks_delta", "valid"))
     delta, valid = arrays["landmarks_delta"], arrays["valid"].astype(bool)
     if delta.shape != (LANDMARKS, 3, len(valid)):
@@ -120,6 +127,28 @@ def load_photo_landmarks(root: Path | str) -> NDArray[np.float32]:
     if landmarks.ndim != 3 or landmarks.shape[1:] != (LANDMARKS, 3):
         raise InputError(f"{path}: landmarks must be (n, 478, 3), got {landmarks.shape}")
     return landmarks.astype(np.float32) / np.float32(32)
+
+
+def _labels(folder: Path, clip: str) -> Path:
+    """The clip's track file where there is one, else its landmarks."""
+    track = folder / f"{clip}{TRACK_SUFFIX}"
+    return track if track.is_file() else folder / f"{clip}.npz"
+
+
+def _name(row: dict[str, str], column: str, table: Path) -> str:
+    """A file's name without its extension; it cannot lead out of the folder."""
+    name = row[column]
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise InputError(f"{table}: {column} {name!r} is no file name; rename the file and correct the line")
+    return name
+
+
+def _whole(row: dict[str, str], column: str, table: Path) -> int:
+    try:
+        return int(row[column])
+    except (TypeError, ValueError):
+        line = ", ".join(str(value) for value in row.values())
+        raise InputError(f"{table}: {column} must be a whole number in the line {line!r}; correct it") from None
 
 
 def _split(row: dict[str, str]) -> Split:

@@ -38,6 +38,23 @@ def edited_faces(
     Yields:
         (256, 256, 3) uint8 around the face and its landmarks (478, 3) in pixels of that.
     """
+    own, shown = photo_face(picture, landmarks, size=SIDE, scale=1.9)
+    moved = FaceParams.cat([apply_edit(own, draw_edit(rng)) for _ in range(count)])
+    yield from zip(render_face(own, shown, moved), moved.landmarks.numpy(), strict=True)
+
+
+def photo_face(
+    picture: NDArray[np.uint8], landmarks: NDArray[np.float32], *, size: int, scale: float
+) -> tuple[FaceParams, NDArray[np.uint8]]:
+    """The face of a photo in a square around it.
+
+    Args:
+        picture: (h, w, 3) uint8 RGB. landmarks: (478, 3) pixels of it.
+        size: side of the crop in pixels. scale: side of the crop in sides of the face's box.
+
+    Returns:
+        The face (t = 1) in pixels of the crop, and the crop (size, size, 3) uint8.
+    """
     points = torch.from_numpy(landmarks)[None]
     params = fit_params(
         load_face_model(),
@@ -47,14 +64,23 @@ def edited_faces(
         confidence=torch.ones(1),
         eye_openness=eye_openness(points),
     )
-    crop = crop_around(params.landmarks, size=SIDE, scale=1.9)
-    own = params_to_crop(params, crop)
+    crop = crop_around(params.landmarks, size=size, scale=scale)
+    return params_to_crop(params, crop), apply_crop(picture, crop)
+
+
+def render_face(own: FaceParams, shown: NDArray[np.uint8], moved: FaceParams) -> NDArray[np.uint8]:
+    """A face as meshwarp shows it in other poses.
+
+    Args:
+        own: t = 1, the face in `shown` (h, w, 3). moved: t faces in pixels of the same picture.
+
+    Returns:
+        (t, h, w, 3) uint8.
+    """
     model = meshwarp.build(meshwarp.Config.compact())
-    source = meshwarp.encode_source(model, Portrait(to_tensor(apply_crop(picture, crop)), own))
-    moved = FaceParams.cat([apply_edit(own, draw_edit(rng)) for _ in range(count)])
-    driving = Driving(moved, tuple(Fraction(t, 25) for t in range(count)))
-    rendered = np.concatenate([to_uint8(batch) for batch in meshwarp.render(model, source, driving)])
-    yield from zip(rendered, moved.landmarks.numpy(), strict=True)
+    source = meshwarp.encode_source(model, Portrait(to_tensor(shown), own))
+    driving = Driving(moved, tuple(Fraction(t, 25) for t in range(len(moved))))
+    return np.concatenate([to_uint8(batch) for batch in meshwarp.render(model, source, driving)])
 
 
 def draw_edit(rng: Generator) -> Edit:
