@@ -47,11 +47,8 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
     terms = losses.landmark_losses(measure, batch["landmarks"], batch["is_face"].float())
     terms |= losses.detector_losses(maps, batch["tile_faces"], config.face_sizes)
     total = torch.stack([getattr(config.loss, name) * term for name, term in terms.items()]).sum()
-    optimizer = state.optimizers["both"]
-    optimizer.zero_grad(set_to_none=True)
     state.backward(total)
-    nn.utils.clip_grad_norm_(state.networks.parameters(), 5.0)
-    optimizer.step()
+    state.step_optimizer("both", clip=5.0)
     return terms
 
 

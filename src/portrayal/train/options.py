@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where and how a training runs; nothing here changes what is learned but the seed."""
+    """Where and how a training runs; nothing here changes what is learned but the seed and rounding."""
 
     data: Path
     """Folder of labelled clips, photos and scenes."""
@@ -20,11 +20,25 @@ class RunOptions:
     """Weights file to start from, the shipped one for instance."""
     device: str = "auto"
     """cpu, cuda, mps or auto."""
+    devices: int = 1
+    """Devices (on a CPU: processes) of each node; they share the batch of the configuration."""
+    num_nodes: int = 1
+    """Machines that train together; docs/training.md says how to start them."""
     precision: str = "bf16-mixed"
     """32-true, bf16-mixed or 16-mixed."""
+    accumulate: int = 1
+    """Parts that a batch is cut into, one after the other, where it does not fit into memory."""
+    channels_last: bool = True
+    """Keep the weights of 2D convolutions in the order that convolutions like best."""
+    compile: bool = False
+    """Compile the networks (torch.compile): slow to start, faster afterwards."""
     workers: int = 1
-    """Processes that prepare samples (0: none but the training's own)."""
+    """Processes that prepare samples, for each device (0: none but the training's own)."""
     seed: int = 0
     save_every_steps: int = 500
     preview_every_steps: int = 500
     log_every_steps: int = 20
+    keep: int = 2
+    """Checkpoints that stay in the run folder, beside the best."""
+    profile: int = 0
+    """Steps to profile, after the first few: a table and a Chrome trace in the run folder."""

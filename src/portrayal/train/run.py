@@ -42,4 +42,4 @@ def train_stage(system: str, stage: str, options: RunOptions, *, preset: str = "
         raise InputError(f"{system} has no stage {stage!r}; {choice}.")
     if preset not in ("tiny", "compact", "paper", "refine") or not hasattr(config, preset):
         raise InputError(f"{system} has no preset {preset!r}; choose tiny, compact, paper or refine where it has them.")
-    return train(its_stages[stage], getattr(config, preset)(), options)
+    return train(its_stages[stage], getattr(config, preset)(), options, name=f"{system} {stage}")

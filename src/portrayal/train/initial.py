@@ -1,0 +1,52 @@
+"""Start a training from a weights file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from portrayal.errors import InputError
+from portrayal.train.run_folder import config_json, differences
+from portrayal.train.stage import Stage
+from portrayal.train.state import TrainState
+
+
+def load_initial(stage: Stage, path: Path, state: TrainState, config: Any) -> None:
+    """Let the stage read a weights file.
+
+    Raises:
+        InputError: it is no weights file, or one of another layout, system or preset; names the first tensor that does
+            not fit, and the fields of the configuration that differ.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a weights file ({error}); --init takes the .safetensors of a stage") from error
+    try:
+        stage.load_weights(path, state)
+    except InputError:
+        raise
+    except (RuntimeError, KeyError, ValueError) as error:
+        misfit = first_misfit(state.networks, shapes) or str(error).splitlines()[-1].strip()
+        theirs = json.loads(metadata.get("config", "{}"))
+        changed = list(differences(json.loads(config_json(config)), theirs))[:3] if theirs else []
+        written = f"; it was made with {', '.join(changed)}" if changed else ""
+        raise InputError(f"{path} does not fit this stage and preset: {misfit}{written}") from error
+
+
+def first_misfit(networks: nn.Module, shapes: dict[str, tuple[int, ...]]) -> str | None:
+    """The first tensor of the networks that a file lacks or has in another shape, else the first that is too much."""
+    expected = {name: tuple(value.shape) for name, value in networks.state_dict().items()}
+    for name, shape in expected.items():
+        if name not in shapes:
+            return f"it has no tensor {name}"
+        if shapes[name] != shape:
+            return f"its tensor {name} is {shapes[name]}, not {shape}"
+    extra = [name for name in shapes if name not in expected]
+    return f"its tensor {extra[0]} is not known here" if extra else None
