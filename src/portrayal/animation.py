@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from portrayal.driving import is_builtin, motion_name, open_driving
+from portrayal.encoding import encode_motion
 from portrayal.errors import InputError
 from portrayal.face.tracker import load_tracker, pick_device
 from portrayal.job import PICTURES, Job, fingerprint, write_animation
@@ -31,9 +32,9 @@ from portrayal.motion.template import save_template
 from portrayal.options import AnimateOptions, RunOptions, TemplateOptions, TrackOptions
 from portrayal.rendering import Renderer, plan_animation
 from portrayal.source import Sitter, open_source
-from portrayal.systems import load
+from portrayal.systems import load, name_of
 from portrayal.tracking import TRACK_SUFFIX, Progress, draw_landmarks, save_track, silent, track_picture, track_video
-from portrayal.types import FaceClip, Track
+from portrayal.types import Driving, Track
 
 GLIMPSE = 0.05
 """Share of a video's frames up to which a face beside the most prominent one is left out of its tracks."""
@@ -99,7 +100,7 @@ def animate(
     started = time.monotonic()
     options = options or AnimateOptions()
     target = None if output is None else _checked(Path(output), source, driving)
-    system, model = load(options.system, device=str(pick_device(options.device)))
+    system, model = load(options.system, device=str(pick_device(options.device)), weights=options.weights)
     tracker = load_tracker(options.device, options.tracker)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(options.seed)
@@ -111,7 +112,7 @@ def animate(
         target = target or _default_output(sitter, driving)
         job = Job(target, key=fingerprint(source, driving, options), compare=options.compare)
         performance = open_driving(driving, tracker=tracker, cache=job.cache, progress=progress)
-        plan = plan_animation(system, model, sitter, performance, options)
+        plan = plan_animation(system, model, sitter, performance, options, progress=progress)
         side = (options.size or sitter.faces[0].crop.size) if options.crop else None
         renderer = Renderer(system, model, sitter, side)
         notes = write_animation(job, renderer, performance, plan, progress)
@@ -252,12 +253,15 @@ def template(
     target = None if output is None else Path(output)
     if target is not None and not target.name.endswith(TEMPLATE_SUFFIX):
         raise InputError(f"{target}: a motion template must be named *{TEMPLATE_SUFFIX}.")
-    system, model = load(options.system, device=str(pick_device(options.device)))
+    system, model = load(options.system, device=str(pick_device(options.device)), weights=options.weights)
     performance = open_driving(driving, tracker=load_tracker(options.device, options.tracker), progress=progress)
-    clip = FaceClip(torch.empty(len(performance), 3, 0, 0), performance.params, performance.times)
     target = target or Path("templates") / f"{performance.name}{TEMPLATE_SUFFIX}"
     origin = options.origin or performance.name
-    save_template(target, system.encode_driving(model, clip), origin=origin, consent=options.consent)
+    motion, made_for = Driving(performance.params, performance.times), "any"
+    if system.driving_pixels(model) is not None:  # what needs no pictures is worked out again when it is needed
+        motion = encode_motion(system, model, performance, performance.params, progress=progress)
+        made_for = name_of(system)
+    save_template(target, motion, origin=origin, consent=options.consent, system=made_for)
     return Template(target, len(performance), performance.notes)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -44,6 +44,10 @@ class Performance:
     """How many faces the driving picture or video shows."""
     path: Path | None = None
     """The video, for its sound and for showing it; None where there are no pictures."""
+    template: Path | None = None
+    """The motion template that it was read from."""
+    picture: Callable[[int], UInt8] | None = None
+    """Gives the (h, w, 3) picture of a frame where there is no file of them."""
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -69,6 +73,12 @@ class Performance:
             text = f"{self.name}: {count} of {len(self)} frames show no face, the first is frame {first} at {at:.2f} s"
             raise InputError(f"{text}; --missing hold keeps the motion there, --missing skip leaves them out.")
         return self.found.nonzero()[:, 0].tolist()
+
+    def all_pictures(self) -> Iterator[UInt8] | None:
+        """The driving picture of every frame; None where the motion comes without."""
+        if self.picture is not None:
+            return map(self.picture, range(len(self)))
+        return None if self.path is None else self.pictures(list(range(len(self))))
 
     def pictures(self, frames: list[int]) -> Iterator[UInt8]:
         """The driving pictures with these rising numbers; where there are none, its landmarks on grey."""
@@ -105,7 +115,7 @@ def open_driving(
         return _from_motion(name, builtin_motion(name))
     path = Path(driving)
     if is_template(path):
-        return _from_motion(name, load_template(path))
+        return replace(_from_motion(name, load_template(path)), template=path)
     if is_picture(path):
         return _from_picture(path, tracker)
     return _from_video(path, tracker, cache, progress)
@@ -150,7 +160,7 @@ def _from_picture(path: Path, tracker: Tracker) -> Performance:
     height, width = picture.shape[:2]
     found = torch.ones(1, dtype=torch.bool)
     notes = _say_several(path, len(faces))
-    return Performance(path.stem, faces[0], (Fraction(0),), found, width, height, len(faces), path, notes)
+    return Performance(path.stem, faces[0], (Fraction(0),), found, width, height, len(faces), path, notes=notes)
 
 
 def _from_video(path: Path, tracker: Tracker, cache: Path | None, progress: Progress) -> Performance:
@@ -172,7 +182,7 @@ def _from_video(path: Path, tracker: Tracker, cache: Path | None, progress: Prog
         track.height,
         faces,
         path,
-        _say_several(path, faces),
+        notes=_say_several(path, faces),
     )
 
 

@@ -40,12 +40,12 @@ class Job:
 def fingerprint(source: Path | str | None, driving: Path | str | None, options: AnimateOptions) -> str:
     """A hash over options, names, sizes and dates of the inputs: the same for the same animation only."""
     parts: list[object] = [asdict(options)]
-    for given in (source, driving):
+    for given in (source, driving, options.weights):
         parts.append(str(given))
         if given is not None and Path(given).is_file():
             status = Path(given).stat()
             parts += [str(Path(given).resolve()), status.st_size, status.st_mtime_ns]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
 def write_animation(

@@ -6,6 +6,7 @@ This module imports nothing heavy, so that `--help` stays fast.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from portrayal.errors import InputError
@@ -26,11 +27,19 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class AnimateOptions(RunOptions, RetargetOptions):
-    """How a portrait is animated; `RetargetOptions` holds what concerns the motion."""
+class SystemOptions(RunOptions):
+    """Which system works."""
 
     system: str = "auto"
     """Which system renders: auto takes the one in the package that scores best (docs/results.md)."""
+    weights: Path | None = None
+    """A weights file of your own instead of the one in the package; it says itself which system it is for."""
+
+
+@dataclass(frozen=True)
+class AnimateOptions(SystemOptions, RetargetOptions):
+    """How a portrait is animated; `RetargetOptions` holds what concerns the motion."""
+
     face: str = "largest"
     """Which face of the source moves: largest, all, or its number counted from the left, from 1."""
     missing: Literal["hold", "skip", "error"] = "hold"
@@ -61,11 +70,9 @@ class TrackOptions(RunOptions):
 
 
 @dataclass(frozen=True)
-class TemplateOptions(RunOptions):
-    """What a motion template says about itself."""
+class TemplateOptions(SystemOptions):
+    """What a motion template says about itself; it holds what `system` needs beside the face parameters."""
 
-    system: str = "auto"
-    """The system whose motion codes it holds beside the face parameters."""
     origin: str = ""
     """Where the motion comes from, in your words; kept in the file."""
     consent: str = ""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from portrayal.driving import Performance
+from portrayal.encoding import encode_motion, model_device
 from portrayal.face.smooth import jitter_score, smooth_params
 from portrayal.media.crop import apply_crop
 from portrayal.media.image import UInt8, to_tensor, to_uint8
@@ -21,7 +21,8 @@ from portrayal.motion.reference import reference_frame
 from portrayal.motion.retarget import retarget
 from portrayal.options import AnimateOptions
 from portrayal.source import Sitter, SourceFace
-from portrayal.types import Driving, FaceClip, Portrait, System
+from portrayal.tracking import Progress, silent
+from portrayal.types import Driving, Portrait, System, move
 
 PANEL_HEIGHT = 720
 """Largest height of a side-by-side picture in pixels."""
@@ -52,7 +53,7 @@ class Plan:
         """The plan of some of its frames, in this order."""
         at = list(positions)
         frames, source_frames = ([x[i] for i in at] for x in (self.frames, self.source_frames))
-        drivings = tuple(_select(d, at) for d in self.drivings)
+        drivings = tuple(d.pick(at) for d in self.drivings)
         return replace(self, frames=frames, source_frames=source_frames, drivings=drivings)
 
     def rest(self, start: int) -> Plan:
@@ -62,12 +63,19 @@ class Plan:
 
 
 def plan_animation(
-    system: System, model: nn.Module, sitter: Sitter, performance: Performance, options: AnimateOptions
+    system: System,
+    model: nn.Module,
+    sitter: Sitter,
+    performance: Performance,
+    options: AnimateOptions,
+    *,
+    progress: Progress = silent,
 ) -> Plan:
     """Smooth the whole motion, find its reference frame and move it onto every face.
 
     Raises:
-        InputError: a reference that is no frame of the motion, or frames without a face and `missing` is error.
+        InputError: a reference that is no frame of the motion, frames without a face and `missing` is error, or a
+            motion without the pictures that the system needs.
     """
     frames = performance.select(options.missing)
     raw, times = performance.params, performance.times
@@ -80,27 +88,16 @@ def plan_animation(
     reference = options.reference
     if reference is None:
         reference = reference_frame(smoothed, sitter.faces[0].params[0])
-    driving = system.encode_driving(model, FaceClip(torch.empty(len(raw), 3, 0, 0), smoothed, times))
     options = replace(options, smooth=0.0, reference=reference)
+    driving = encode_motion(system, model, performance, smoothed, progress=progress)
     source_frames = sitter.frames_at(times)
     if sitter.picture is None and times[-1] - times[0] > sitter.times[-1] - sitter.times[0] + Fraction(1, 10):
         notes += (f"{sitter.name} is shorter than the motion; its last frame stays.",)
     drivings = []
     for face in sitter.faces:
         own = face.params if sitter.picture is not None else face.params[source_frames]
-        drivings.append(_select(retarget(own, driving, options), frames))
+        drivings.append(system.retarget_codes(retarget(own, driving, options), options).pick(frames))
     return Plan(frames, [source_frames[i] for i in frames], tuple(drivings), reference, jitter, notes)
-
-
-def _select(driving: Driving, frames: list[int]) -> Driving:
-    """Some frames of a motion: of every field, also those that a system adds."""
-    if frames == list(range(len(driving))):
-        return driving
-    columns = {f.name: getattr(driving, f.name) for f in fields(driving)}
-    picked: dict[str, Any] = {
-        k: tuple(v[i] for i in frames) if isinstance(v, tuple) else v[frames] for k, v in columns.items()
-    }
-    return replace(driving, **picked)
 
 
 @dataclass(frozen=True)
@@ -122,11 +119,6 @@ class Renderer:
     def has_weights(self) -> bool:
         """Whether rendering runs a network."""
         return next(self.model.parameters(), None) is not None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is; the CPU where there is none."""
-        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     def pictures(self, plan: Plan) -> Iterator[UInt8]:
         """(h, w, 3) for each planned frame: every face rendered and pasted into the source, or the one square."""
@@ -156,13 +148,13 @@ class Renderer:
             streams = [self._crops(picture, f, frame, d) for f, d in zip(self.sitter.faces, motions, strict=True)]
             yield picture, [next(stream) for stream in streams]
 
+    @torch.no_grad()
     def _crops(self, picture: UInt8, face: SourceFace, frame: int, driving: Driving) -> Iterator[UInt8]:
         """(size, size, 3) renderings of one face of source frame `frame`."""
-        image = to_tensor(apply_crop(picture, face.crop)).to(self.device)
-        portrait = Portrait(image, face.params[frame].map(lambda x: x.to(self.device)))
+        device = model_device(self.model)
+        portrait = move(Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame]), device)
         source = self.system.encode_source(self.model, portrait)
-        driving = replace(driving, params=driving.params.map(lambda x: x.to(self.device)))
-        for batch in self.system.render(self.model, source, driving):
+        for batch in self.system.render(self.model, source, move(driving, device)):
             yield from to_uint8(batch)
 
 

@@ -17,13 +17,13 @@ from PIL import Image
 from portrayal.errors import InputError
 from portrayal.face.smooth import smooth_params
 from portrayal.face.tracker import Tracker
-from portrayal.media.crop import Crop, crop_around, params_to_crop, points_to_picture
-from portrayal.media.image import UInt8, is_picture, read_image
+from portrayal.media.crop import Crop, apply_crop, crop_around, params_to_crop, points_to_picture
+from portrayal.media.image import UInt8, is_picture, read_image, to_tensor
 from portrayal.media.paste import feathered_mask
 from portrayal.media.video import probe, read_frames
 from portrayal.options import MAX_SIDE
 from portrayal.tracking import Progress, join_tracks, silent, track_video
-from portrayal.types import FaceParams
+from portrayal.types import FaceParams, Portrait
 
 T = TypeVar("T")
 BUILT_IN = "astronaut"
@@ -129,6 +129,13 @@ def sitter_of(name: str, picture: UInt8, *, tracker: Tracker) -> Sitter:
         InputError: it shows no face, or only a too small one.
     """
     return _from_picture(name, None, picture, max(picture.shape[:2]), tracker, "largest", ())
+
+
+def portrait_of(sitter: Sitter, face: int = 0) -> Portrait:
+    """The crop of one face of a source picture, for a system."""
+    assert sitter.picture is not None
+    chosen = sitter.faces[face]
+    return Portrait(to_tensor(apply_crop(sitter.picture, chosen.crop)), chosen.params)
 
 
 def _fit(picture: UInt8, size: int | None, crop: bool) -> UInt8:

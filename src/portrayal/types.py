@@ -8,17 +8,20 @@ y down, z into the scene (OpenCV); angles in radians; times are exact fractions 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from types import ModuleType
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from portrayal.face.topology import LANDMARKS
+from portrayal.motion.options import RetargetOptions
 
+T = TypeVar("T")
+D = TypeVar("D", bound="Driving")
 IDENTITY_SIZE = 80
 EXPRESSION_SIZE = 64
 
@@ -150,6 +153,53 @@ class Driving:
         """A stretch of time."""
         return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
+    def pick(self, frames: Sequence[int]) -> Self:
+        """Some frames in this order: of every field, also those that a system adds."""
+        if list(frames) == list(range(len(self))):
+            return self
+        return type(self)(**{f.name: _picked(getattr(self, f.name), list(frames)) for f in fields(self)})
+
+
+def join_drivings(parts: Sequence[D]) -> D:
+    """Motions of the same system one after the other in time, in all their fields; at least one."""
+    return type(parts[0])(**{f.name: _joined([getattr(p, f.name) for p in parts]) for f in fields(parts[0])})
+
+
+def own_fields(driving_type: type[Driving]) -> list[str]:
+    """Names of the tensors that a system's `Driving` adds."""
+    base = {f.name for f in fields(Driving)}
+    return [f.name for f in fields(driving_type) if f.name not in base]
+
+
+def _picked(column: Any, frames: list[int]) -> Any:
+    return tuple(column[i] for i in frames) if isinstance(column, tuple) else column[frames]
+
+
+def _joined(columns: list[Any]) -> Any:
+    if isinstance(columns[0], FaceParams):
+        return FaceParams.cat(columns)
+    return sum(columns, ()) if isinstance(columns[0], tuple) else torch.cat(columns)
+
+
+def move(value: T, device: torch.device | str) -> T:
+    """The same value with every tensor in it on a device: dataclasses, tuples, lists and dictionaries of any depth."""
+    return cast(T, _moved(value, device))
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if is_dataclass(value) and not isinstance(value, type):
+        old = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
+        changes = {name: new for name, x in old.items() if (new := _moved(x, device)) is not x}
+        return replace(value, **changes) if changes else value
+    if type(value) in (tuple, list):
+        items = [_moved(x, device) for x in value]
+        return value if all(a is b for a, b in zip(items, value, strict=True)) else type(value)(items)
+    if type(value) is dict:
+        return {key: _moved(x, device) for key, x in value.items()}
+    return value
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -203,11 +253,27 @@ class System(Protocol):
     Config: Any
     """Frozen dataclass with the presets tiny(), compact(), paper()."""
     STAGES: dict[str, Any]
+    """Named training stages; a system without any needs no weights."""
     CAPABILITIES: frozenset[str]
+    DRIVING: type[Driving]
+    """What `encode_driving` gives. Its own tensors tell about the face, not where it is in the picture."""
 
     def build(self, config: Any) -> torch.nn.Module: ...
     def encode_source(self, model: torch.nn.Module, portrait: Portrait) -> Source: ...
-    def encode_driving(self, model: torch.nn.Module, clip: FaceClip) -> Driving: ...
+
+    def driving_pixels(self, model: torch.nn.Module) -> int | None:
+        """Side of the square crops that `encode_driving` needs, in pixels; None where `FaceParams` are enough."""
+
+    def encode_driving(self, model: torch.nn.Module, clip: FaceClip) -> Driving:
+        """Frame by frame: chunks of a clip, encoded one after the other and joined, give what the whole clip gives."""
+
+    def retarget_codes(self, driving: Driving, options: RetargetOptions) -> Driving:
+        """Do to a system's own tensors what `options` say; `params` are on the source already (`motion.retarget`).
+
+        Args:
+            driving: a whole clip. options: `reference` is the number of a frame of it.
+        """
+
     def render(self, model: torch.nn.Module, source: Source, driving: Driving) -> Iterator[Tensor]: ...
 
 
@@ -229,4 +295,7 @@ __all__ = [
     "System",
     "Track",
     "as_system",
+    "join_drivings",
+    "move",
+    "own_fields",
 ]

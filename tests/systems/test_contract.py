@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,11 +13,26 @@ import pytest
 import torch
 from torch import Tensor
 
+from portrayal.encoding import encode_params
 from portrayal.errors import InputError
 from portrayal.face.morphable import fit_params, load_face_model, params_to_landmarks
 from portrayal.face.pose import angles_to_rotation
-from portrayal.systems import BEST, SYSTEMS, load
-from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source, System
+from portrayal.motion.edit import apply_edit
+from portrayal.motion.options import RetargetOptions
+from portrayal.motion.template import load_template, save_template
+from portrayal.systems import BEST, SYSTEMS, load, name_of
+from portrayal.types import (
+    Driving,
+    Edit,
+    FaceClip,
+    FaceParams,
+    Portrait,
+    Source,
+    System,
+    join_drivings,
+    move,
+    own_fields,
+)
 
 SIZE = 96
 
@@ -59,10 +75,20 @@ def clip(face: FaceParams, portrait: Portrait) -> FaceClip:
     return FaceClip(portrait.image.expand(3, -1, -1, -1).clone(), params, times)
 
 
+def encode(system: System, model: torch.nn.Module, clip: FaceClip) -> Driving:
+    """The clip as the pipeline gives it: crops of the side the system asks for, or no pixels."""
+    side = system.driving_pixels(model)
+    images = torch.empty(len(clip.params), 3, 0, 0)
+    if side is not None:
+        images = torch.nn.functional.interpolate(clip.images, (side, side), mode="bilinear")
+    with torch.no_grad():
+        return system.encode_driving(model, FaceClip(images, clip.params, clip.times))
+
+
 def render(system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip) -> Tensor:
     with torch.no_grad():
         source = system.encode_source(model, portrait)
-        driving = system.encode_driving(model, clip)
+        driving = system.retarget_codes(encode(system, model, clip), RetargetOptions(reference=0))
         assert isinstance(source, Source)
         assert isinstance(driving, Driving)
         return torch.cat(list(system.render(model, source, driving)))
@@ -127,7 +153,8 @@ def test_a_motion_in_pieces_renders_the_same(
     system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip
 ) -> None:
     with torch.no_grad():
-        source, driving = system.encode_source(model, portrait), system.encode_driving(model, clip)
+        source, driving = system.encode_source(model, portrait), encode(system, model, clip)
+        driving = system.retarget_codes(driving, RetargetOptions(reference=0))
         whole = torch.cat(list(system.render(model, source, driving)))
         pieces = [torch.cat(list(system.render(model, source, driving[i : i + 1]))) for i in range(3)]
     assert torch.allclose(whole, torch.cat(pieces), atol=1e-5)
@@ -138,6 +165,90 @@ def test_inputs_stay_as_they_are(system: System, model: torch.nn.Module, portrai
     render(system, model, portrait, clip)
     assert torch.equal(portrait.image, image)
     assert torch.equal(clip.params.landmarks, landmarks)
+
+
+def test_the_side_of_driving_pictures_is_said_once(system: System, model: torch.nn.Module, clip: FaceClip) -> None:
+    side = system.driving_pixels(model)
+    assert side is None or (isinstance(side, int) and side > 0)
+    assert side == system.driving_pixels(model)
+    assert type(encode(system, model, clip)) is system.DRIVING
+
+
+def test_a_motion_is_encoded_chunk_by_chunk(system: System, model: torch.nn.Module, clip: FaceClip) -> None:
+    whole = encode(system, model, clip)
+    chunks = [FaceClip(clip.images[part], clip.params[part], clip.times[part]) for part in (slice(0, 2), slice(2, 3))]
+    joined = join_drivings([encode(system, model, chunk) for chunk in chunks])
+    assert type(joined) is type(whole)
+    assert joined.times == whole.times
+    for name in own_fields(system.DRIVING):
+        assert torch.allclose(getattr(joined, name), getattr(whole, name), atol=1e-5)
+
+
+def test_frames_of_a_motion_can_be_picked(system: System, model: torch.nn.Module, clip: FaceClip) -> None:
+    driving = encode(system, model, clip)
+    picked = driving.pick([2, 0])
+    assert picked.times == (clip.times[2], clip.times[0])
+    for name in own_fields(system.DRIVING):
+        assert torch.equal(getattr(picked, name), getattr(driving, name)[[2, 0]])
+
+
+def test_a_motion_template_gives_the_motion_back(
+    system: System, model: torch.nn.Module, clip: FaceClip, tmp_path: Path
+) -> None:
+    driving, path = encode(system, model, clip), tmp_path / "a.motion.safetensors"
+    save_template(path, driving, origin="made", consent="nobody", system=name_of(system))
+    back = load_template(path, system.DRIVING, system=name_of(system))
+    assert back.times == driving.times
+    assert torch.equal(back.params.landmarks, driving.params.landmarks)
+    for name in own_fields(system.DRIVING):
+        assert torch.equal(getattr(back, name), getattr(driving, name))
+
+
+def test_source_and_motion_move_to_another_device(
+    system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip
+) -> None:
+    with torch.no_grad():
+        values = (system.encode_source(model, portrait), encode(system, model, clip))
+    for value in values:
+        assert all(tensor.is_meta for tensor in tensors_of(move(value, "meta")))
+        assert not any(tensor.is_meta for tensor in tensors_of(value))
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if dataclasses.is_dataclass(value):
+        return [x for f in dataclasses.fields(value) for x in tensors_of(getattr(value, f.name))]
+    if isinstance(value, tuple | list):
+        return [x for item in value for x in tensors_of(item)]
+    return [x for item in value.values() for x in tensors_of(item)] if isinstance(value, dict) else []
+
+
+def test_motion_of_strength_zero_and_the_reference_itself_change_nothing(
+    system: System, model: torch.nn.Module, portrait: Portrait, clip: FaceClip
+) -> None:
+    """Relative motion is the change since the reference frame, in a system's own tensors too."""
+    still = FaceClip(clip.images, portrait.params[[0, 0, 0]], clip.times)
+    driving = encode(system, model, still)
+    with torch.no_grad():
+        source = system.encode_source(model, portrait)
+        moved = system.retarget_codes(driving, RetargetOptions(reference=0))
+        off = system.retarget_codes(driving, RetargetOptions(reference=0, strength=0.0))
+        frames, same = (torch.cat(list(system.render(model, source, d))) for d in (moved, off))
+    assert torch.allclose(frames[0], same[0], atol=1e-5)
+    assert torch.allclose(same[0], same[2], atol=1e-5)
+
+
+def test_edits_reach_the_picture(system: System, model: torch.nn.Module, portrait: Portrait) -> None:
+    edits = (Edit(), Edit(yaw=0.3), Edit(mouth_open=1.0))
+    params = FaceParams.cat([apply_edit(portrait.params, edit) for edit in edits])
+    times = tuple(Fraction(i, 25) for i in range(3))
+    driving = encode_params(system, model, portrait, params, times)
+    with torch.no_grad():
+        source = system.encode_source(model, portrait)
+        frames = torch.cat(list(system.render(model, source, driving)))
+    assert float((frames[1] - frames[0]).abs().mean()) > 1e-4
+    assert float((frames[2] - frames[0]).abs().mean()) > 1e-5
 
 
 def test_saved_weights_give_the_same_frames(

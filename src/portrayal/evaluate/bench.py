@@ -64,7 +64,7 @@ def evaluate(
     options = options or EvaluateOptions()
     output = Path(output or DEFAULT_OUTPUT)
     device = pick_device(options.device)
-    entrants = load_entrants(systems, device=device)
+    entrants = load_entrants(systems, device=device, weights=options.weights)
     if str(data) == SYNTHETIC:
         return _on_synthetic(entrants, output, options, progress)
     clips = read_dataset(data, layout=options.layout, split=options.split)

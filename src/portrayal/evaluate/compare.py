@@ -32,7 +32,7 @@ from portrayal.media.video import VideoWriter
 from portrayal.options import AnimateOptions
 from portrayal.rendering import Renderer, plan_animation, row_size, side_by_side
 from portrayal.source import Sitter, open_source
-from portrayal.systems import SYSTEMS
+from portrayal.systems import ready
 from portrayal.tracking import Progress, silent
 
 SAMPLES = 30
@@ -76,7 +76,9 @@ def compare(
     """
     options = options or CompareOptions()
     device, tracker = pick_device(options.device), load_tracker(options.device, options.tracker)
-    entrants = load_entrants(options.systems or (COPY_SOURCE, *SYSTEMS), device=device)
+    entrants = load_entrants(
+        options.systems or (COPY_SOURCE, *ready(options.weights)), device=device, weights=options.weights
+    )
     sitter = open_source(source, tracker=tracker, face="largest", size=None, crop=False, progress=progress)
     if sitter.picture is None:
         raise InputError(f"{sitter.path} is a video; compare animates a picture, give one with -s.")

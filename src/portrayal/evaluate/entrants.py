@@ -10,19 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from portrayal.driving import Performance
+from portrayal.encoding import encode_params
 from portrayal.errors import InputError
 from portrayal.evaluate.metrics_cost import Cost
 from portrayal.media.image import UInt8
 from portrayal.options import AnimateOptions
 from portrayal.rendering import Plan, Renderer, plan_animation
-from portrayal.source import Sitter
+from portrayal.source import Sitter, portrait_of
 from portrayal.systems import SYSTEMS, load
-from portrayal.types import FaceClip, FaceParams, System
+from portrayal.types import FaceParams, System
+from portrayal.weights.model import weights_of
 
 COPY_SOURCE = "copy-source"
 """The trivial baseline: the source picture in every frame. What a system must beat."""
@@ -43,21 +46,30 @@ class Entrant:
         return frozenset() if self.system is None else self.system.CAPABILITIES
 
 
-def load_entrants(names: Sequence[str], *, device: torch.device) -> list[Entrant]:
+def load_entrants(names: Sequence[str], *, device: torch.device, weights: Sequence[Path] = ()) -> list[Entrant]:
     """Systems by name, each once, in the order given.
 
+    Args:
+        weights: files to take instead of those in the package, at most one per system.
+
     Raises:
-        InputError: no such system, or none at all.
+        InputError: no such system, or none at all; no weights for one, or weights for none of them.
     """
     known = (COPY_SOURCE, *SYSTEMS)
     if not names:
         raise InputError(f"say which systems to measure, for example {' '.join(known)}.")
+    files = {weights_of(path): path for path in weights}
+    for made_for, path in files.items():
+        if made_for not in names:
+            raise InputError(f"{path}: it holds weights of {made_for!r}, which is not measured; name that system too.")
+    if len(files) < len(weights):
+        raise InputError("--weights names two files of the same system; measure them one after the other.")
     entrants = []
     for name in dict.fromkeys(names):
         if name == COPY_SOURCE:
             entrants.append(Entrant(name))
         elif name in SYSTEMS:
-            entrants.append(Entrant(name, *load(name, device=str(device)), device))
+            entrants.append(Entrant(name, *load(name, device=str(device), weights=files.get(name)), device))
         else:
             raise InputError(f"there is no system {name!r} to measure; there are: {', '.join(known)}.")
     return entrants
@@ -106,8 +118,7 @@ def render_motion(
     """
     if entrant.system is None or entrant.model is None:
         return _still(sitter, len(params), cost)
-    clip = FaceClip(torch.empty(len(params), 3, 0, 0), params, tuple(times))
-    driving = entrant.system.encode_driving(entrant.model, clip)
+    driving = encode_params(entrant.system, entrant.model, portrait_of(sitter), params, tuple(times))
     plan = Plan(list(range(len(params))), [0] * len(params), (driving,), 0, (0.0, 0.0), ())
     return _render(entrant.system, entrant.model, entrant.device, sitter, plan, cost)
 

@@ -19,6 +19,8 @@ STUDY = "study"
 class EvaluateOptions(RunOptions):
     """How systems are measured."""
 
+    weights: tuple[Path, ...] = ()
+    """Weights files of your own instead of those in the package; each says itself which of the systems it is for."""
     protocol: tuple[Protocol, ...] = ("same", "cross")
     """same: a frame of a clip is driven by that clip; cross: by another person's; attributes: one thing is changed and
     everything is measured; expression-interpolation, novel-view, identity-interpolation: how even and faithful."""
@@ -56,7 +58,9 @@ class CompareOptions(RunOptions):
     """How systems are shown side by side."""
 
     systems: tuple[str, ...] = ()
-    """Which ones, in this order; without it all, and copy-source."""
+    """Which ones, in this order; without it copy-source and all whose weights are in the package."""
+    weights: tuple[Path, ...] = ()
+    """Weights files of your own instead of those in the package; each says itself which of the systems it is for."""
     motion: Literal["absolute", "relative"] = "relative"
     """relative adds what the driving face does since its reference frame; absolute copies its pose and expression."""
     frames: int = 0

@@ -22,6 +22,7 @@ import torch
 from skimage.data import astronaut
 from torch import Tensor
 
+from portrayal.encoding import encode_params
 from portrayal.errors import InputError
 from portrayal.evaluate.entrants import COPY_SOURCE, Entrant, render_motion
 from portrayal.evaluate.measure import Instruments, measure_faces
@@ -31,12 +32,11 @@ from portrayal.evaluate.tables import markdown, number
 from portrayal.evaluate.view import View
 from portrayal.face.pose import rotation_to_angles
 from portrayal.face.topology import INNER_LIPS_PAIRS, LEFT_EYE_CORNERS, MOUTH_CORNERS, RIGHT_EYE_CORNERS
-from portrayal.media.crop import apply_crop
 from portrayal.media.image import UInt8, to_tensor, to_uint8
 from portrayal.motion.compose import head_shape
 from portrayal.motion.edit import apply_edit
-from portrayal.source import Sitter, sitter_of
-from portrayal.types import Edit, FaceClip, FaceParams, Portrait
+from portrayal.source import Sitter, portrait_of, sitter_of
+from portrayal.types import Edit, FaceParams, move
 
 EDITS: dict[str, Edit] = {
     "none": Edit(),
@@ -163,10 +163,12 @@ def _eye_distance(shape: Tensor) -> Tensor:
 
 def _identities(entrant: Entrant, sitter: Sitter, tools: Instruments) -> tuple[dict[str, float], list[UInt8]]:
     system: Any = entrant.system
+    assert entrant.model is not None
     other = sitter_of("the built-in portrait", astronaut(), tracker=tools.tracker)
-    ends = [system.encode_source(entrant.model, _portrait(one)) for one in (sitter, other)]
-    still = FaceClip(torch.empty(1, 3, 0, 0), sitter.faces[0].params[0], (Fraction(0),))
-    driving = system.encode_driving(entrant.model, still)
+    portraits = [move(portrait_of(one), entrant.device) for one in (sitter, other)]
+    ends = [system.encode_source(entrant.model, portrait) for portrait in portraits]
+    driving = encode_params(system, entrant.model, portraits[0], portraits[0].params, (Fraction(0),))
+    driving = move(driving, entrant.device)
     pictures: list[UInt8] = []
     for step in range(STEPS):
         mixed = system.interpolate_identity(entrant.model, *ends, step / (STEPS - 1))
@@ -178,12 +180,6 @@ def _identities(entrant: Entrant, sitter: Sitter, tools: Instruments) -> tuple[d
         steps = (embeddings[1:] - embeddings[:-1]).norm(dim=1)
         values["largest step"] = float(steps.max() / steps.mean())
     return values, pictures
-
-
-def _portrait(sitter: Sitter) -> Portrait:
-    assert sitter.picture is not None
-    face = sitter.faces[0]
-    return Portrait(to_tensor(apply_crop(sitter.picture, face.crop)), face.params)
 
 
 def _render(entrant: Entrant, sitter: Sitter, params: FaceParams, tools: Instruments) -> tuple[list[UInt8], FaceParams]:

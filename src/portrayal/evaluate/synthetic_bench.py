@@ -118,7 +118,9 @@ class _Case:
     def __init__(self, source: LabelledClip, driving: LabelledClip, tools: Instruments) -> None:
         self.source, self.tools = source, tools
         found = torch.ones(len(driving), dtype=torch.bool)
-        self.performance = Performance(driving.name, driving.params, driving.times, found, SIZE, SIZE)
+        self.performance = Performance(
+            driving.name, driving.params, driving.times, found, SIZE, SIZE, picture=driving.frame
+        )
         tracked = sitter_of(source.name, source.frame(0), tracker=tools.tracker)
         face = tracked.faces[0]
         true_face = replace(face, params=params_to_crop(source.params[0], face.crop))

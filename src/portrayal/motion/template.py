@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from portrayal.errors import InputError, MissingFileError, PortrayalError
-from portrayal.types import Driving, FaceParams
+from portrayal.types import Driving, FaceParams, own_fields
 
 SUFFIX = ".motion.safetensors"
 FORMAT = "portrayal-motion"
@@ -121,7 +121,7 @@ def load_template(path: Path | str, driving_type: type[Any] = Driving, *, system
     path = Path(path)
     metadata, tensors = _read(path)
     params, times = _motion(path, metadata, tensors)
-    extra = _extra_fields(driving_type)
+    extra = own_fields(driving_type)
     if extra and metadata["system"] != system:
         made_for = metadata["system"]
         raise InputError(f"{path} was made for the system {made_for!r}, not {system!r}; make it again from its video")
@@ -200,19 +200,13 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     return metadata, tensors
 
 
-def _extra_fields(driving_type: type[Driving]) -> list[str]:
-    """Names of the tensors that a system's `Driving` adds."""
-    base = {f.name for f in fields(Driving)}
-    return [f.name for f in fields(driving_type) if f.name not in base]
-
-
 def _to_tensors(driving: Driving) -> dict[str, Tensor]:
     """All tensors of a motion by their names in the file."""
     tensors = {f"params.{f.name}": getattr(driving.params, f.name) for f in fields(FaceParams)}
     identity = driving.params.identity
     if len(identity) and torch.equal(identity, identity[:1].expand_as(identity)):
         tensors["params.identity"] = identity[:1]
-    for name in _extra_fields(type(driving)):
+    for name in own_fields(type(driving)):
         value = getattr(driving, name)
         if not isinstance(value, Tensor) or len(value) != len(driving):
             raise InputError(

@@ -7,11 +7,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from portrayal.systems.meshwarp.animate import MeshwarpSource, build, encode_driving, encode_source, render
+from portrayal.systems.meshwarp.animate import (
+    MeshwarpSource,
+    build,
+    driving_pixels,
+    encode_driving,
+    encode_source,
+    render,
+    retarget_codes,
+)
 from portrayal.systems.meshwarp.config import Config
+from portrayal.types import Driving
 
 STAGES: dict[str, Any] = {}
 """Nothing to train."""
 CAPABILITIES = frozenset({"pose", "expression", "gaze"})
+DRIVING = Driving
 
-__all__ = ["CAPABILITIES", "STAGES", "Config", "MeshwarpSource", "build", "encode_driving", "encode_source", "render"]
+__all__ = [
+    "CAPABILITIES",
+    "DRIVING",
+    "STAGES",
+    "Config",
+    "MeshwarpSource",
+    "build",
+    "driving_pixels",
+    "encode_driving",
+    "encode_source",
+    "render",
+    "retarget_codes",
+]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
+from portrayal.motion.options import RetargetOptions
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.eyes import Eye, build_eyes, render_eyes, shut_lids
 from portrayal.systems.meshwarp.hidden import HiddenSkin, find_hidden_skin, lend_texture
@@ -91,9 +92,19 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
     return MeshwarpSource(portrait, skin, landmarks, pose, rings, triangles, edges, shares, hidden, eyes, mouth)
 
 
+def driving_pixels(model: MeshWarp) -> None:
+    """No pictures of the driving face are looked at."""
+    return
+
+
 def encode_driving(model: MeshWarp, clip: FaceClip) -> Driving:
     """The motion of a clip: landmarks and pose are all that this system needs."""
     return Driving(params=clip.params, times=clip.times)
+
+
+def retarget_codes(driving: Driving, options: RetargetOptions) -> Driving:
+    """There are no tensors beside the face parameters."""
+    return driving
 
 
 def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterator[Tensor]:
