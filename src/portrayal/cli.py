@@ -204,21 +204,26 @@ class Data:
 
 @dataclass
 class Weights:
-    """List or download weights that the package does not contain; what it needs by itself is in the package.
+    """List, download or convert weights that the package does not contain; what it needs by itself is in the package.
 
     For example
 
         portrayal weights list
         portrayal weights get mediapipe-face-landmarker
+        portrayal weights convert face-vid2vid 00000189-checkpoint.pth.tar -o face-vid2vid.safetensors
 
     They go to the folder that PORTRAYAL_WEIGHTS names, else to ~/.cache/portrayal, and are checked. A broken download
     continues when the command is given again. HF_ENDPOINT names a mirror of huggingface.co.
     """
 
-    action: Positional[Literal["list", "get"]]
-    """List what there is, or get one of it."""
+    action: Positional[Literal["list", "get", "convert"]]
+    """List what there is, get one of it, or convert a checkpoint of somebody else's."""
     name: Annotated[Positional[str | None], arg(metavar="NAME", help_behavior_hint="")] = None
-    """Which weights to get."""
+    """Which weights to get, or the kind of the checkpoint: face-vid2vid or hopenet."""
+    file: Annotated[Positional[Path | None], arg(metavar="FILE", help_behavior_hint="")] = None
+    """The checkpoint to convert."""
+    output: Output = None
+    """The converted weights, .safetensors; without it named as the checkpoint, in the working folder."""
     offline: bool = False
     """Never use the network: only check that they are there."""
     debug: Debug = False
@@ -228,12 +233,23 @@ class Weights:
 
         if self.action == "list":
             print("\n".join(list_weights()))
+        elif self.action == "convert":
+            print(f"Weights: {self._convert()}")
         elif self.name is None:
             raise InputError("weights get needs a name; portrayal weights list shows them")
         else:
             with progress_bars() as progress:
                 path = get_weights(self.name, offline=self.offline, progress=progress)
             print(f"Weights: {path}")
+
+    def _convert(self) -> Path:
+        from portrayal.weights.convert import convert_weights
+
+        if self.name is None or self.file is None:
+            raise InputError(
+                "weights convert needs a kind and a checkpoint: portrayal weights convert KIND FILE -o OUT"
+            )
+        return convert_weights(self.name, self.file, self.output or Path(self.file.name.split(".")[0] + ".safetensors"))
 
 
 COMMANDS: dict[str, type[Command]] = {

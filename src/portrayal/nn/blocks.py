@@ -18,6 +18,19 @@ def conv(dims: int, c_in: int, c_out: int, kernel: int, *, stride: int = 1, padd
     return nn.Conv2d(c_in, c_out, kernel, stride, padding)
 
 
+def relu_conv(dims: int, c_in: int, c_out: int, kernel: int, *, stride: int = 1) -> nn.Module:
+    """A convolution before batch norm and ReLU, with He's initialisation.
+
+    With torch's own the signal of an untrained network fades from layer to layer until batch norm has seen pictures.
+    """
+    module = conv(dims, c_in, c_out, kernel, stride=stride)
+    assert isinstance(module.weight, Tensor)
+    assert isinstance(module.bias, Tensor)
+    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    nn.init.zeros_(module.bias)
+    return module
+
+
 def batch_norm(dims: int, channels: int) -> nn.Module:
     return nn.BatchNorm3d(channels) if dims == 3 else nn.BatchNorm2d(channels)
 
@@ -28,7 +41,7 @@ class SameBlock(nn.Module):
     def __init__(self, dims: int, c_in: int, c_out: int, *, kernel: int = 3, slope: float = 0.0) -> None:
         super().__init__()
         self.slope = slope
-        self.conv = conv(dims, c_in, c_out, kernel)
+        self.conv = relu_conv(dims, c_in, c_out, kernel)
         self.norm = batch_norm(dims, c_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +69,7 @@ class ResBlock(nn.Module):
 
     def __init__(self, dims: int, channels: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = batch_norm(dims, channels), conv(dims, channels, channels, 3)
+        self.norm1, self.conv1 = batch_norm(dims, channels), relu_conv(dims, channels, channels, 3)
         self.norm2, self.conv2 = batch_norm(dims, channels), conv(dims, channels, channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,8 +83,8 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, *, stride: int = 1) -> None:
         super().__init__()
         inner = channels // 4
-        self.conv1, self.norm1 = conv(2, channels, inner, 1), batch_norm(2, inner)
-        self.conv2, self.norm2 = conv(2, inner, inner, 3, stride=stride), batch_norm(2, inner)
+        self.conv1, self.norm1 = relu_conv(2, channels, inner, 1), batch_norm(2, inner)
+        self.conv2, self.norm2 = relu_conv(2, inner, inner, 3, stride=stride), batch_norm(2, inner)
         self.conv3, self.norm3 = conv(2, inner, channels, 1), batch_norm(2, channels)
         self.shortcut = (
             nn.Sequential(conv(2, channels, channels, 1, stride=stride), batch_norm(2, channels))

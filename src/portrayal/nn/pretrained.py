@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -73,7 +75,8 @@ def load_fan() -> Fan:
 def load_hopenet(path: Path | str) -> Hopenet:
     """
     Args:
-        path: `hopenet_robust_alpha1.pkl` or another snapshot of deep-head-pose, fetched by the user.
+        path: `hopenet_robust_alpha1.pkl` or another snapshot of deep-head-pose, fetched by the user, or
+            what `portrayal weights convert hopenet` made of it.
     """
     return _fill(Hopenet(), read_checkpoint(path), str(path))
 
@@ -120,7 +123,7 @@ def load_i3d() -> I3d:
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a .pth, .tar, .pkl (state dict) or .npz file, float32 where they are floats.
+    """The tensors of a .pth, .tar, .pkl (state dict), .safetensors or .npz file, float32 where they are floats.
 
     Raises:
         MissingFileError: no such file.
@@ -133,9 +136,11 @@ def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 values: Mapping[str, object] = {name: torch.from_numpy(arrays[name]) for name in arrays}
+        elif path.suffix == ".safetensors":
+            values = load_file(path)
         else:
             values = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
     if not isinstance(values, Mapping) or not all(isinstance(value, Tensor) for value in values.values()):
         raise InputError(f"{path} is not a plain file of named tensors")

@@ -1,1 +1,40 @@
-"""MMFA: Motion Manipulation via Unsupervised Keypoint Positioning in Face Animation (Li, Liu, Liu, Zhang)."""
+"""MMFA: Motion Manipulation via Unsupervised Keypoint Positioning in Face Animation (Li, Liu, Liu, Zhang).
+
+The whole paper, supplement A included; equation 3, the decomposition of face-vid2vid (Wang et al. 2021, arXiv
+2011.15126), as a choice of the configuration.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portrayal.systems.mmfa.animate import (
+    MmfaDriving,
+    MmfaSource,
+    build,
+    driving_pixels,
+    encode_driving,
+    encode_source,
+    render,
+    retarget_codes,
+)
+from portrayal.systems.mmfa.config import Config
+
+DRIVING = MmfaDriving
+STAGES: dict[str, Any] = {}
+CAPABILITIES = frozenset({"pose", "expression"})
+
+__all__ = [
+    "CAPABILITIES",
+    "DRIVING",
+    "STAGES",
+    "Config",
+    "MmfaDriving",
+    "MmfaSource",
+    "build",
+    "driving_pixels",
+    "encode_driving",
+    "encode_source",
+    "render",
+    "retarget_codes",
+]

@@ -8,7 +8,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from portrayal.nn.blocks import Hourglass, batch_norm, conv
+from portrayal.nn.blocks import Hourglass, batch_norm, conv, relu_conv
 from portrayal.nn.volume import coordinate_grid, gaussian_heatmaps, sample_volume
 from portrayal.systems.mmfa.config import MotionConfig
 
@@ -55,11 +55,11 @@ class DenseMotion(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.corners = config, corners
-        self.compress, self.norm = conv(3, channels, config.compress, 1), batch_norm(3, config.compress)
+        self.compress, self.norm = relu_conv(3, channels, config.compress, 1), batch_norm(3, config.compress)
         c_in = (keypoints + 1) * (config.compress + 1)
         self.hourglass = Hourglass(3, c_in, first=config.first, largest=config.largest, levels=config.levels)
         # After the hourglass face-vid2vid has one more block that keeps the size.
-        self.mix = conv(3, self.hourglass.channels, self.hourglass.channels, 3)
+        self.mix = relu_conv(3, self.hourglass.channels, self.hourglass.channels, 3)
         self.mix_norm = batch_norm(3, self.hourglass.channels)
         self.mask = conv(3, self.hourglass.channels, keypoints + 1, 7)
         self.occlusion = conv(2, self.hourglass.channels * depth, 1, 7)

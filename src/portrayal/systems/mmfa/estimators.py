@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from portrayal.nn.blocks import Bottleneck, batch_norm, conv
+from portrayal.nn.blocks import Bottleneck, batch_norm, conv, relu_conv
 from portrayal.nn.hopenet import BINS, bins_to_degrees
 from portrayal.systems.mmfa.config import EncoderConfig, ExpressionConfig
 from portrayal.systems.mmfa.keypoints import Pose, euler_xyz
@@ -20,7 +20,7 @@ class Stem(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv, self.norm = conv(2, 3, channels, 7, stride=2), batch_norm(2, channels)
+        self.conv, self.norm = relu_conv(2, 3, channels, 7, stride=2), batch_norm(2, channels)
 
     def forward(self, image: Tensor) -> Tensor:
         return F.max_pool2d(self.norm(self.conv(image)).relu(), 3, 2, 1)
@@ -31,7 +31,7 @@ class Stage(nn.Module):
 
     def __init__(self, c_in: int, channels: int, *, blocks: int, stride: int) -> None:
         super().__init__()
-        self.conv, self.norm = conv(2, c_in, channels, 1), batch_norm(2, channels)
+        self.conv, self.norm = relu_conv(2, c_in, channels, 1), batch_norm(2, channels)
         self.blocks = nn.Sequential(*(Bottleneck(channels, stride=stride if i == 0 else 1) for i in range(blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class ExpressionEncoder(nn.Module):
     def __init__(self, config: ExpressionConfig) -> None:
         super().__init__()
         encoder = EncoderConfig(config.stem, config.widths, config.blocks)
-        self.first = conv(2, 3, config.stem, 7, stride=2)
+        self.first = relu_conv(2, 3, config.stem, 7, stride=2)
         self.stages = _stages(encoder, [2] * len(config.widths))
         self.reduce = conv(2, config.widths[-1], config.map_channels, 1)
         self.linear = nn.Linear(config.map_channels * 16, config.feature)
