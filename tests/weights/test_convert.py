@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from portrayal.cli import main
 from portrayal.errors import InputError, MissingFileError
 from portrayal.nn.hopenet import Hopenet
 from portrayal.nn.pretrained import load_hopenet
@@ -112,3 +113,10 @@ def test_hopenet_converts_and_loads(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1)}, tmp_path / "b.pkl")
     with pytest.raises(InputError, match="do not fit Hopenet"):
         convert_weights("hopenet", tmp_path / "b.pkl", tmp_path / "b.safetensors")
+
+
+def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["weights", "convert", "hopenet"]) == 2
+    assert "needs a kind and a checkpoint" in capsys.readouterr().err
+    assert main(["weights", "convert", "hopenet", str(tmp_path / "no.pkl"), "-o", str(tmp_path / "o.safetensors")]) == 2
+    assert "no.pkl does not exist" in capsys.readouterr().err
