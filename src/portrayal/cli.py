@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -162,6 +162,9 @@ class Train:
 
         portrayal train face tracker --data faces --out runs/tracker
         portrayal train face tracker --data faces --out runs/try --preset tiny --device cpu
+        portrayal train face tracker --data faces --config.steps 2000 --config.loss.gaps 1
+
+    --config.FIELD VALUE changes a field of the preset; --config.help lists the fields.
     """
 
     system: Annotated[Positional[str], arg(metavar="SYSTEM")]
@@ -171,12 +174,17 @@ class Train:
     options: Annotated[TrainOptions, arg(name="")]
     preset: Literal["tiny", "compact", "paper", "refine"] = "compact"
     """Networks and length of the training: compact is what the package ships, refine goes on from --init."""
+    overrides: tyro.conf.Suppress[tuple[str, ...]] = ()
+    """The --config.FIELD VALUE that were typed; what fields there are depends on system and preset."""
     debug: Debug = False
 
     def run(self) -> None:
+        from portrayal.train.launch import is_main_process
         from portrayal.train.run import train_stage
 
-        print(f"Weights: {train_stage(self.system, self.stage, self.options, preset=self.preset)}")
+        weights = train_stage(self.system, self.stage, self.options, preset=self.preset, overrides=self.overrides)
+        if is_main_process():
+            print(f"Weights: {weights}")
 
 
 @dataclass
@@ -300,6 +308,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str]) -> Command:
     """The command that was typed. Exits with 0 after help and with 2 after a mistake in the options."""
+    overrides: list[str] = []
+    if arguments[0] == "train":
+        arguments, overrides = split_overrides(arguments)
     verbs: list[Any] = [
         Annotated[command, subcommand(verb, description=_description(command, in_full=verb == arguments[0]))]
         for verb, command in COMMANDS.items()
@@ -311,7 +322,19 @@ def parse(arguments: Sequence[str]) -> Command:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    return command
+    return replace(command, overrides=tuple(overrides)) if isinstance(command, Train) else command
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments without and with `--config.FIELD VALUE`; the values of a field go on until the next option."""
+    plain: list[str] = []
+    overrides: list[str] = []
+    taking = plain
+    for argument in arguments:
+        if argument.startswith("-") and not argument[1:2].isdigit() and argument[1:2] != ".":
+            taking = overrides if argument.startswith("--config.") else plain
+        taking.append(argument)
+    return plain, overrides
 
 
 def _description(command: type[Command], *, in_full: bool) -> str:

@@ -63,7 +63,8 @@ def load_newest(run: Path, device: torch.device) -> dict[str, Any] | None:
             state: dict[str, Any] = torch.load(path / "state.pt", map_location=device, weights_only=True)
             return state
         except UNREADABLE as error:
-            warn(f"{path}: this checkpoint is damaged ({str(error).splitlines()[0]}); the one before is used")
+            reason = (str(error) or "cut off").splitlines()[0]
+            warn(f"{path}: this checkpoint is damaged ({reason}); an earlier one is used")
     if found:
         raise PortrayalError(f"{run}: none of its checkpoints can be read; remove them, or train in another --out")
     return None

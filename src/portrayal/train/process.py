@@ -132,7 +132,8 @@ class Process:
         self.batches.skipped = []
         self._skipped += len(reasons)
         if self._log:
-            self._log.skipped(reasons)
+            if reasons:
+                self._log.skipped(reasons)
             rates = {f"learning_rate/{k}": o.param_groups[0]["lr"] for k, o in self.state.optimizers.items()}
             about = self._clock.pop(self.state.step, self.batches.waited_seconds) | rates | {"skipped": self._skipped}
             self._log.metrics(self.state.step, terms, about)

@@ -1,0 +1,21 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from portrayal.train.loop import RunOptions
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Options of a quick run on the CPU: a function of the run folder's name."""
+
+    def make(name: str = "run", **changes) -> RunOptions:
+        quick = {"device": "cpu", "precision": "32-true", "workers": 0, "log_every_steps": 1, "save_every_steps": 5}
+        return RunOptions(data=tmp_path, out=tmp_path / name, **(quick | changes))
+
+    return make
+
+
+def metrics(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
