@@ -36,6 +36,7 @@ def same_run(one, two) -> None:
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(options):
     """The engine starts the second process, with random numbers of its own."""
     one = train(STAGE, Config(steps=6), options("one")).parent

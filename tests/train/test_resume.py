@@ -85,6 +85,7 @@ train(STAGE, Config(steps=int(sys.argv[2]), noise=0.3), run)
 """
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_leaves_a_usable_run(options, tmp_path):
     """SIGKILL again and again while checkpoints are written without a pause; the result is as if nothing happened."""
     steps, run = 120, options("killed").out

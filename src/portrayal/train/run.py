@@ -75,7 +75,7 @@ def override(config: C, arguments: Sequence[str]) -> C:
     typed = ["--help" if argument == "--config.help" else argument for argument in arguments]
     with_prefix = make_dataclass("Overrides", [("config", type(config), config)], frozen=True)
     description = "Fields of the configuration, with the preset's values."
-    changed = tyro.cli(
+    changed: Any = tyro.cli(
         with_prefix, prog="portrayal train", description=description, args=typed, config=(tyro.conf.AvoidSubcommands,)
     )
     return cast(C, changed.config)
