@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -36,6 +37,9 @@ class Config:
 class Tint(Driving):
     colour: Tensor
     """(t, 3)"""
+
+    def with_colour(self, colour: Tensor) -> Tint:
+        return dataclasses.replace(self, colour=colour)
 
 
 class Model(nn.Module):
@@ -75,13 +79,27 @@ def render(model: Model, source: Source, driving: Tint) -> Iterator[Tensor]:
         yield (source.portrait.image + colour[None, :, None, None]).clamp(0, 1)
 
 
+def sample_expressions(model: Model, source: Source, count: int, generator: torch.Generator) -> Tint:
+    params = source.portrait.params[[0] * count]
+    times = tuple(Fraction(i) for i in range(count))
+    return Tint(params, times, torch.randn(count, 3, generator=generator) / 5)
+
+
+def interpolate_expressions(model: Model, source: Source, driving: Tint, shares: Tensor) -> Tint:
+    return driving.pick([0] * len(shares)).with_colour(shares[:, None] * (driving.colour - 0.5))
+
+
+def render_canonical(model: Model, source: Source) -> Tensor:
+    return source.portrait.image.mean((2, 3), keepdim=True).expand_as(source.portrait.image)
+
+
 def system() -> Any:
     """As a module of the kind that `SYSTEMS` holds."""
     module = ModuleType(f"portrayal.systems.{NAME}")
     members = {
         "Config": Config,
         "STAGES": {"main": None},
-        "CAPABILITIES": frozenset({"expression"}),
+        "CAPABILITIES": frozenset({"expression", "expression_sampling", "canonical_face"}),
         "DRIVING": Tint,
         "build": build,
         "encode_source": encode_source,
@@ -89,6 +107,9 @@ def system() -> Any:
         "encode_driving": encode_driving,
         "retarget_codes": retarget_codes,
         "render": render,
+        "sample_expressions": sample_expressions,
+        "interpolate_expressions": interpolate_expressions,
+        "render_canonical": render_canonical,
     }
     for name, member in members.items():
         setattr(module, name, member)

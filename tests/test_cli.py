@@ -35,7 +35,7 @@ def test_help_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert f"    portrayal {verb}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", ["animate", "track", "template", "preflight", "train"])
+@pytest.mark.parametrize("verb", ["animate", "edit", "track", "template", "preflight", "train"])
 def test_device_and_debug_everywhere(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([verb, "--help"])
@@ -92,6 +92,27 @@ def test_every_option_has_a_line_of_help(capsys: pytest.CaptureFixture[str]) -> 
         (["animate", "--system", "warp"], "warp"),
         (["animate", "--device", "tpu9"], "tpu9"),
         (["template", "builtin:nod"], "consent"),
+        (["edit"], "nothing is to be changed"),
+        (["edit", "--yaw", "400"], "yaw must be from -90 to 90"),
+        (["edit", "--smile", "nan"], "smile must be"),
+        (["edit", "--zoom", "0"], "zoom must be"),
+        (["edit", "--shift", "0", "9"], "shift-y must be"),
+        (["edit", "--sweep", "yaw", "--range", "0", "100"], "yaw must be"),
+        (["edit", "--yaw", "5", "--range", "0", "10"], "--sweep"),
+        (["edit", "--sweep", "yaw", "--steps", "1"], "steps"),
+        (["edit", "--sweep", "yaw", "-o", "a.jpg"], "a.jpg"),
+        (["edit", "--yaw", "5", "-o", "a.mp4"], "a.mp4"),
+        (["edit", "--sweep", "yaw", "--canonical"], "--sweep and --canonical"),
+        (["edit", "--motion", "relative"], "--reference"),
+        (["edit", "--yaw", "5", "--reference", "a.png"], "--motion relative"),
+        (["edit", "--from", "a.png", "--interpolate", "b.png"], "leave --from out"),
+        (["edit", "--from", "nowhere.png"], "nowhere.png does not exist"),
+        (["edit", "--canonical", "--system", "meshwarp"], "meshwarp has no canonical face"),
+        (["edit", "--sample-expression", "3", "--system", "meshwarp"], "meshwarp has no expression sampling"),
+        (["edit", "--sample-expression", "99"], "sample-expression must"),
+        (["edit", "--yaw", "5", "--face", "7"], "no face number 7"),
+        (["edit", "--yaw", "5", "--system", "warp"], "warp"),
+        (["edit", "--yaw", "5", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
         (["train", "face", "nose", "--data", "."], "tracker"),
         (["train", "meshwarp", "main", "--data", "."], "nothing to train"),
         (["data", "face-model", "--data", "nowhere", "-o", "x.safetensors"], "nowhere"),

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from portrayal.animation import Animation, animate, preflight, template, track
+    from portrayal.editing import Edited, edit
     from portrayal.errors import InputError, PortrayalError
-    from portrayal.options import AnimateOptions, RunOptions, TemplateOptions, TrackOptions
+    from portrayal.options import AnimateOptions, EditOptions, RunOptions, TemplateOptions, TrackOptions
     from portrayal.systems import SYSTEMS, load
     from portrayal.types import FaceParams, Track
 
 _HOME = {
     "AnimateOptions": "options",
     "Animation": "animation",
+    "EditOptions": "options",
+    "Edited": "editing",
     "FaceParams": "types",
     "InputError": "errors",
     "PortrayalError": "errors",
@@ -31,6 +34,7 @@ _HOME = {
     "Track": "types",
     "TrackOptions": "options",
     "animate": "animation",
+    "edit": "editing",
     "load": "systems",
     "preflight": "animation",
     "template": "animation",
@@ -42,6 +46,8 @@ __all__ = [
     "SYSTEMS",
     "AnimateOptions",
     "Animation",
+    "EditOptions",
+    "Edited",
     "FaceParams",
     "InputError",
     "PortrayalError",
@@ -50,6 +56,7 @@ __all__ = [
     "Track",
     "TrackOptions",
     "animate",
+    "edit",
     "load",
     "preflight",
     "template",

@@ -24,7 +24,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from portrayal.errors import InputError, PortrayalError
 from portrayal.evaluate.commands import Ablate, Compare, Evaluate
-from portrayal.options import AnimateOptions, RunOptions, TemplateOptions, TrackOptions
+from portrayal.options import AnimateOptions, EditOptions, RunOptions, TemplateOptions, TrackOptions
 from portrayal.train.options import RunOptions as TrainOptions
 
 INTERRUPTED = 130
@@ -74,6 +74,50 @@ class Animate:
 
         with progress_bars() as progress:
             done = animate(self.source, self.driving, self.output, self.options, progress=progress)
+        print(done.summary())
+
+
+@dataclass
+class Edit:
+    """Change a portrait by numbers or by another picture: pose, size, place, expression, gaze.
+
+    For example
+
+        portrayal edit -s me.jpg --yaw 15 --smile 1
+        portrayal edit -s me.jpg --sweep yaw -o turn.gif
+        portrayal edit -s me.jpg --from friend.jpg --take expression
+        portrayal edit -s me.jpg --interpolate friend.jpg --take expression
+
+    Angles are in degrees. A sweep or an interpolation is a video with a sheet of pictures beside it.
+    """
+
+    source: Annotated[str | None, arg(aliases=["-s"], metavar="PICTURE", help_behavior_hint="")] = None
+    """The face to change; without it a built-in portrait."""
+    output: Output = None
+    """The result; without it edits/<source>--<what>."""
+    taken_from: Annotated[str | None, arg(name="from", metavar="PICTURE", help_behavior_hint="")] = None
+    """Another picture, of which the portrait takes --take."""
+    reference: Annotated[str | None, arg(metavar="PICTURE", help_behavior_hint="")] = None
+    """For --motion relative: the person in --from at rest."""
+    interpolate: Annotated[str | None, arg(metavar="PICTURE", help_behavior_hint="")] = None
+    """Another picture towards which the portrait goes in equal steps. With --take expression it has that picture's
+    pose from the beginning."""
+    options: Annotated[EditOptions, arg(name="")] = field(default_factory=EditOptions)
+    debug: Debug = False
+
+    def run(self) -> None:
+        from portrayal.editing import edit
+
+        with progress_bars() as progress:
+            done = edit(
+                self.source,
+                self.output,
+                self.options,
+                taken_from=self.taken_from,
+                reference=self.reference,
+                interpolate=self.interpolate,
+                progress=progress,
+            )
         print(done.summary())
 
 
@@ -262,6 +306,7 @@ class Weights:
 
 COMMANDS: dict[str, type[Command]] = {
     "animate": Animate,
+    "edit": Edit,
     "track": Track,
     "template": Template,
     "preflight": Preflight,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,13 @@ def encode_motion(
 
 @torch.no_grad()
 def encode_params(
-    system: System, model: nn.Module, portrait: Portrait, params: FaceParams, times: tuple[Fraction, ...]
+    system: System,
+    model: nn.Module,
+    portrait: Portrait,
+    params: FaceParams,
+    times: tuple[Fraction, ...],
+    *,
+    region: Literal["all", "pose"] = "all",
 ) -> Driving:
     """What a system renders when a portrait's own face is moved to `params` by numbers.
 
@@ -86,6 +93,7 @@ def encode_params(
 
     Args:
         params: t frames in pixels of the portrait.
+        region: pose where the expression is the portrait's own, so that no drawing of it is looked at.
 
     Returns:
         `System.DRIVING` of t frames on the CPU, ready for `render`.
@@ -97,7 +105,7 @@ def encode_params(
     before = FaceParams.cat([portrait.params, params])
     drawn_times = tuple(Fraction(i, 25) for i in range(len(before)))
     codes = _encode_pictures(system, model, _drawn(portrait, before, side), before, drawn_times)
-    moved = system.retarget_codes(codes, RetargetOptions(reference=0))
+    moved = system.retarget_codes(codes, RetargetOptions(reference=0, region=region))
     return replace(moved[1:], params=params, times=times)
 
 

@@ -5,9 +5,9 @@ This module imports nothing heavy, so that `--help` stays fast.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from portrayal.errors import InputError
 from portrayal.motion.options import RetargetOptions
@@ -36,6 +36,17 @@ class SystemOptions(RunOptions):
     """A weights file of your own instead of the one in the package; it says itself which system it is for."""
 
 
+def check_face_and_size(face: str, size: int | None) -> None:
+    """
+    Raises:
+        InputError: a face that is neither largest, all nor a number, or a size in pixels that no picture should have.
+    """
+    if face not in ("largest", "all") and not (face.isdecimal() and int(face) > 0):
+        raise InputError(f"face must be largest, all or a number from 1, got {face!r}.")
+    if size is not None and not 64 <= size <= 8192:
+        raise InputError(f"size must be from 64 to 8192 pixels, got {size}.")
+
+
 @dataclass(frozen=True)
 class AnimateOptions(SystemOptions, RetargetOptions):
     """How a portrait is animated; `RetargetOptions` holds what concerns the motion."""
@@ -55,10 +66,122 @@ class AnimateOptions(SystemOptions, RetargetOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.face not in ("largest", "all") and not (self.face.isdecimal() and int(self.face) > 0):
-            raise InputError(f"face must be largest, all or a number from 1, got {self.face!r}.")
-        if self.size is not None and not 64 <= self.size <= 8192:
-            raise InputError(f"size must be from 64 to 8192 pixels, got {self.size}.")
+        check_face_and_size(self.face, self.size)
+
+
+SWEEPS: dict[str, tuple[float, float]] = {
+    "yaw": (-25, 25),
+    "pitch": (-20, 20),
+    "roll": (-25, 25),
+    "zoom": (0.8, 1.25),
+    "shift-x": (-0.4, 0.4),
+    "shift-y": (-0.3, 0.3),
+    "smile": (-0.6, 1.2),
+    "mouth-open": (0, 1),
+    "blink": (0, 1),
+    "brow": (-1, 1),
+    "gaze-x": (-25, 25),
+    "gaze-y": (-15, 15),
+}
+"""What can be swept, and over which range without another one; units as in `EditOptions`."""
+Sweep = Literal[
+    "yaw", "pitch", "roll", "zoom", "shift-x", "shift-y", "smile", "mouth-open", "blink", "brow", "gaze-x", "gaze-y"
+]
+LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("yaw", "pitch", "gaze-x", "gaze-y"), (-90, 90)),
+    "roll": (-180, 180),
+    "zoom": (0.2, 5),
+    **dict.fromkeys(("shift-x", "shift-y"), (-5, 5)),
+    **dict.fromkeys(("smile", "mouth-open", "blink", "brow"), (-2, 2)),
+}
+
+
+@dataclass(frozen=True)
+class EditOptions(SystemOptions):
+    """What is changed in a portrait: numbers on top of what it shows; angles in degrees."""
+
+    yaw: float = 0.0
+    """Turn the head; positive turns the nose to the picture's left."""
+    pitch: float = 0.0
+    """Nod; positive looks down."""
+    roll: float = 0.0
+    """Tilt; positive is clockwise in the picture."""
+    zoom: float = 1.0
+    """Size of the head; 1 keeps it."""
+    shift: tuple[float, float] = (0.0, 0.0)
+    """Move the head to the right and down, in distances of the eyes."""
+    smile: float = 0.0
+    """1 is a broad smile, negative is sad."""
+    mouth_open: float = 0.0
+    """1 is wide open."""
+    blink: float = 0.0
+    """1 shuts both eyes."""
+    brow: float = 0.0
+    """1 raises the brows, -1 frowns."""
+    gaze_x: float = 0.0
+    """Turn the eyes to the picture's right."""
+    gaze_y: float = 0.0
+    """Turn the eyes down."""
+    take: Literal["all", "rotation", "translation", "scale", "expression"] = "all"
+    """What is taken from the picture that --from or --interpolate names."""
+    motion: Literal["absolute", "relative"] = "absolute"
+    """absolute copies what that picture shows; relative adds its change since --reference, a picture of the same
+    person."""
+    sweep: Sweep | None = None
+    """Change this there and back, as a video, with a sheet of pictures beside it."""
+    range: tuple[float, float] | None = None
+    """Smallest and largest value of the sweep; without it a usual range."""
+    steps: int = 7
+    """Pictures on the sheet of a sweep or an interpolation."""
+    frames: int = 50
+    """Frames of their video, 25 per second."""
+    sample_expression: int = 0
+    """Draw so many expressions at random, on one sheet; for systems that learned a distribution of them."""
+    canonical: bool = False
+    """Write the canonical face: neutral, from the front; for systems that have one."""
+    face: str = "largest"
+    """Which face changes: largest, all, or its number counted from the left, from 1."""
+    crop: bool = False
+    """Write only the square around the face."""
+    size: int | None = None
+    """Long side of the result in pixels; without it that of the source, at most 1920."""
+    seed: int = 0
+    """Of the random expressions."""
+
+    def __post_init__(self) -> None:
+        check_face_and_size(self.face, self.size)
+        for name in SWEEPS:
+            self._check_number(name, self.number(name))
+        if self.range is not None:
+            if self.sweep is None:
+                raise InputError("--range is that of a sweep; say which with --sweep, for example --sweep yaw.")
+            for value in self.range:
+                self._check_number(self.sweep, value)
+        if self.steps < 2 or self.frames < 2:
+            raise InputError(f"steps and frames must be at least 2, got {self.steps} and {self.frames}.")
+        if not 0 <= self.sample_expression <= 64:
+            raise InputError(f"sample-expression must be from 1 to 64, got {self.sample_expression}.")
+
+    @staticmethod
+    def _check_number(name: str, value: float) -> None:
+        low, high = LIMITS[name]
+        if not low <= value <= high:
+            raise InputError(f"{name} must be from {low:g} to {high:g}, got {value:g}.")
+
+    def number(self, name: str) -> float:
+        """The value of a key of `SWEEPS`."""
+        if name.startswith("shift-"):
+            return self.shift["xy".index(name[-1])]
+        return float(getattr(self, name.replace("-", "_")))
+
+    def with_number(self, name: str, value: float) -> EditOptions:
+        """The same with another value of a key of `SWEEPS`."""
+        if name == "shift-x":
+            return replace(self, shift=(value, self.shift[1]))
+        if name == "shift-y":
+            return replace(self, shift=(self.shift[0], value))
+        changes: dict[str, Any] = {name.replace("-", "_"): value}
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)

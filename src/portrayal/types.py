@@ -277,6 +277,37 @@ class System(Protocol):
     def render(self, model: torch.nn.Module, source: Source, driving: Driving) -> Iterator[Tensor]: ...
 
 
+class ExpressionSampler(System, Protocol):
+    """What a system with the capability expression_sampling exports beside the rest: a distribution of expressions.
+
+    Both give motions whose own tensors are ready for `render`; of `params` only the pose counts.
+    """
+
+    def sample_expressions(
+        self, model: torch.nn.Module, source: Source, count: int, generator: torch.Generator
+    ) -> Driving:
+        """`count` expressions drawn at random, in the source's own pose."""
+
+    def interpolate_expressions(
+        self, model: torch.nn.Module, source: Source, driving: Driving, shares: Tensor
+    ) -> Driving:
+        """From the source's expression (share 0) to that of `driving` (1).
+
+        Args:
+            driving: t = 1, as `encode_driving` gives it. shares: (n,)
+
+        Returns:
+            n frames.
+        """
+
+
+class CanonicalFace(System, Protocol):
+    """What a system with the capability canonical_face exports beside the rest."""
+
+    def render_canonical(self, model: torch.nn.Module, source: Source) -> Tensor:
+        """(1, 3, h, w) in [0, 1], size of the portrait: its face without rotation, translation and expression."""
+
+
 def as_system(module: ModuleType) -> System:
     """A system's package, typed."""
     return cast(System, module)
@@ -285,8 +316,10 @@ def as_system(module: ModuleType) -> System:
 __all__ = [
     "EXPRESSION_SIZE",
     "IDENTITY_SIZE",
+    "CanonicalFace",
     "Driving",
     "Edit",
+    "ExpressionSampler",
     "FaceClip",
     "FaceParams",
     "Frame",

@@ -35,6 +35,12 @@ from portrayal.types import (
 )
 
 SIZE = 96
+HOOKS = {
+    "identity_interpolation": ("interpolate_identity",),
+    "expression_sampling": ("sample_expressions", "interpolate_expressions"),
+    "canonical_face": ("render_canonical",),
+}
+"""Capabilities that ask for functions beside those that every system has."""
 
 
 @pytest.fixture(params=sorted(SYSTEMS))
@@ -120,9 +126,14 @@ def test_config_is_frozen_with_three_presets(system: System) -> None:
 
 
 def test_capabilities_are_known_words(system: System) -> None:
-    known = {"pose", "expression", "gaze", "novel_view", "identity_interpolation", "expression_sampling"}
+    known = {"pose", "expression", "gaze", "novel_view", *HOOKS}
     assert system.CAPABILITIES
     assert known >= system.CAPABILITIES
+
+
+def test_a_capability_with_functions_of_its_own_has_them(system: System) -> None:
+    for word, names in HOOKS.items():
+        assert (word in system.CAPABILITIES) == all(hasattr(system, name) for name in names)
 
 
 def test_every_frame_has_the_documented_shape_and_range(

@@ -11,13 +11,13 @@ from typing import Any
 from portrayal.errors import PortrayalError
 from portrayal.evaluate.dataset import EvalClip, identities
 from portrayal.evaluate.entrants import Entrant
-from portrayal.evaluate.grids import labelled_grid
 from portrayal.evaluate.probes import PROBES
 from portrayal.evaluate.protocols import file_mark, fingerprint, first_picture
 from portrayal.evaluate.run import MEASURING, Evaluator, Failure, code_mark
 from portrayal.evaluate.statistics import Summary, summarise
 from portrayal.media.atomic import complete_or_absent
 from portrayal.media.image import UInt8, write_image
+from portrayal.media.sheet import labelled_grid
 from portrayal.source import Sitter
 from portrayal.tracking import Progress, silent
 

@@ -190,9 +190,9 @@ class Retargeter:
         turn = rotation_to_angles(params.rotation) - self.from_angles
         turn = torch.remainder(turn + torch.pi, 2 * torch.pi) - torch.pi
         rotation = angles_to_rotation(self.rest_angles + strength * turn)
-        nearer = _at_most((params.scale / reference.scale).log() * strength, NEARER)
+        nearer = at_most((params.scale / reference.scale).log() * strength, NEARER)
         shift = (params.translation - reference.translation) / reference.scale[:, None]
-        shift = _at_most(strength * shift, REACH)
+        shift = at_most(strength * shift, REACH)
         return rotation, own.scale * nearer.exp(), own.translation + own.scale[:, None] * shift
 
     def _expression(self, own: FaceParams, own_shape: Tensor, params: FaceParams) -> tuple[Tensor, Tensor, Tensor]:
@@ -240,7 +240,7 @@ class Retargeter:
         return gaze.clamp(rest.clamp_max(-LARGEST_GAZE), rest.clamp_min(LARGEST_GAZE))
 
 
-def _at_most(x: Tensor, limit: float) -> Tensor:
+def at_most(x: Tensor, limit: float) -> Tensor:
     """`x` up to half of `limit` in size; beyond it bends so that it never exceeds `limit`."""
     free = limit / 2
     beyond = (x.abs() - free).clamp_min(0)

@@ -1,0 +1,239 @@
+"""`portrayal edit`: one portrait changed by numbers or by another picture, swept, interpolated (MMFA 4.3, 4.4).
+
+    import portrayal
+    portrayal.edit("me.jpg", "smiling.png", portrayal.EditOptions(smile=1, yaw=15))
+
+Every edit is a change of `FaceParams` that any system renders. Systems may offer more, under the capabilities
+`expression_sampling` (`types.ExpressionSampler`) and `canonical_face` (`types.CanonicalFace`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from portrayal.editor import RATE, Editor, Other, edit_of, open_other
+from portrayal.errors import InputError
+from portrayal.face.tracker import load_tracker, pick_device
+from portrayal.job import PICTURES
+from portrayal.media.image import UInt8, write_image
+from portrayal.media.sheet import labelled_grid
+from portrayal.media.video import VideoWriter, output_kind
+from portrayal.options import SWEEPS, EditOptions
+from portrayal.source import Sitter, open_source
+from portrayal.systems import SYSTEMS, load, name_of
+from portrayal.tracking import Progress, silent
+from portrayal.types import Edit, System
+
+COLUMNS = 6
+"""Random expressions in a row of their sheet."""
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What came out of `edit`."""
+
+    output: Path
+    sheet: Path | None
+    """Pictures of a sweep or an interpolation side by side."""
+    pictures: int
+    seconds: float
+    """For everything, reading to written file."""
+    notes: tuple[str, ...]
+
+    def summary(self) -> str:
+        """What the command line prints."""
+        count = f"{self.pictures} pictures" if self.pictures > 1 else "1 picture"
+        sheet = [f"Sheet: {self.sheet}"] if self.sheet else []
+        return "\n".join([*self.notes, f"{count} in {self.seconds:.1f} s: {self.output}", *sheet])
+
+
+def edit(
+    source: Path | str | None = None,
+    output: Path | str | None = None,
+    options: EditOptions | None = None,
+    *,
+    taken_from: Path | str | None = None,
+    reference: Path | str | None = None,
+    interpolate: Path | str | None = None,
+    progress: Progress = silent,
+) -> Edited:
+    """Change a portrait and write the result.
+
+    The numbers of `options` are added after what is taken from another picture.
+
+    Args:
+        source: picture; None is a built-in portrait.
+        output: a picture; of a sweep or an interpolation a video or a folder of pictures. None is
+            edits/<source>--<what>.
+        options: None takes the defaults.
+        taken_from: another picture, of which the portrait takes `options.take`.
+        reference: for relative motion: a picture of the same person as in `taken_from`, at rest.
+        interpolate: another picture towards which pose and expression go in equal steps. With `take` expression, the
+            portrait has that picture's pose all the time (Fig. 8).
+        progress: called with (stage, done, total).
+
+    Raises:
+        InputError: where something given cannot be used. PortrayalError: where writing fails.
+    """
+    started = time.monotonic()
+    options = options or EditOptions()
+    what = _what(options, taken_from, reference, interpolate)
+    if output is not None:
+        _check_output(Path(output), moving=what in ("sweep", "interpolate"), inputs=(source, taken_from, interpolate))
+    system, model = load(options.system, device=str(pick_device(options.device)), weights=options.weights)
+    _check_capability(system, what)
+    tracker = load_tracker(options.device, options.tracker)
+    with torch.no_grad():
+        sitter = open_source(source, tracker=tracker, face=options.face, size=options.size, crop=options.crop)
+        if sitter.picture is None:
+            raise InputError(f"{sitter.path} is a video; edit changes a picture, give one with -s.")
+        if options.crop and len(sitter.faces) > 1:
+            raise InputError("--crop shows one face, --face all changes several; leave one of them out.")
+        others = [
+            open_other(path, tracker, sitter) for path in (reference, taken_from or interpolate) if path is not None
+        ]
+        editor = Editor(system, model, sitter, options, others)
+        target = Path(output) if output is not None else _default_output(sitter, options, what, others)
+        sheet, count = _WRITERS[what](editor, target, progress)
+    notes = (*sitter.notes, *[note for other in others for note in other.performance.notes])
+    return Edited(target, sheet, count, time.monotonic() - started, notes)
+
+
+def _what(options: EditOptions, taken_from: object | None, reference: object | None, interpolate: object | None) -> str:
+    """Which kind of edit is meant: a key of `_WRITERS`."""
+    asked = {
+        "sweep": options.sweep is not None,
+        "interpolate": interpolate is not None,
+        "sample-expression": options.sample_expression > 0,
+        "canonical": options.canonical,
+    }
+    kinds = [f"--{name}" for name, given in asked.items() if given]
+    if len(kinds) > 1:
+        raise InputError(f"{' and '.join(kinds)} are different results; ask for one at a time.")
+    if taken_from is not None and interpolate is not None:
+        raise InputError("--interpolate takes from the picture it names; leave --from out.")
+    if options.motion == "relative" and (reference is None or taken_from is None):
+        raise InputError("--motion relative adds the change from --reference to --from; give both pictures.")
+    if options.motion == "absolute" and reference is not None:
+        raise InputError("--reference is for relative motion; add --motion relative or leave it out.")
+    if not kinds and taken_from is None and edit_of(options) == Edit():
+        raise InputError("nothing is to be changed; say what, for example --yaw 20 --smile 1, or --sweep yaw.")
+    return kinds[0].removeprefix("--") if kinds else "picture"
+
+
+def _check_output(output: Path, *, moving: bool, inputs: Sequence[Path | str | None]) -> None:
+    if moving:
+        output_kind(output)
+    elif output.suffix.lower() not in PICTURES:
+        raise InputError(f"{output}: this edit is one picture, written as {', '.join(PICTURES)}; choose one of these.")
+    for given in inputs:
+        if given is not None and Path(given).exists() and output.exists() and output.samefile(given):
+            raise InputError(f"{output}: the result would replace its own input; choose another output with -o.")
+
+
+def _check_capability(system: System, what: str) -> None:
+    needed = {"sample-expression": "expression_sampling", "canonical": "canonical_face"}.get(what)
+    if needed and needed not in system.CAPABILITIES:
+        able = [name for name, other in SYSTEMS.items() if needed in other.CAPABILITIES]
+        which = f"choose with --system: {', '.join(able)}" if able else "no system of this version has it"
+        raise InputError(f"{name_of(system)} has no {needed.replace('_', ' ')}, which --{what} needs; {which}.")
+
+
+def _default_output(sitter: Sitter, options: EditOptions, what: str, others: Sequence[Other]) -> Path:
+    """edits/<source>--<what>."""
+    names = {"sweep": f"{options.sweep}.mp4", "sample-expression": "expressions.png", "canonical": "canonical.png"}
+    if what == "interpolate":
+        names[what] = f"{others[-1].performance.name}.mp4"
+    return Path("edits") / f"{sitter.name}--{names.get(what, 'edit.png')}"
+
+
+def _write_picture(editor: Editor, target: Path, progress: Progress) -> tuple[None, int]:
+    write_image(target, editor.picture())
+    return None, 1
+
+
+def _write_canonical(editor: Editor, target: Path, progress: Progress) -> tuple[None, int]:
+    write_image(target, editor.canonical())
+    return None, 1
+
+
+def _write_samples(editor: Editor, target: Path, progress: Progress) -> tuple[None, int]:
+    count = editor.options.sample_expression
+    pictures = []
+    for done, picture in enumerate(editor.samples(), 1):
+        pictures.append(picture)
+        progress("sampling", done, count)
+    columns = min(COLUMNS, count)
+    pictures += [np.full_like(pictures[0], 255)] * (-count % columns)
+    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    write_image(target, labelled_grid([""] * columns, rows))
+    return None, count
+
+
+def _write_sweep(editor: Editor, target: Path, progress: Progress) -> tuple[Path, int]:
+    options = editor.options
+    assert options.sweep is not None
+    low, high = options.range or SWEEPS[options.sweep]
+    still = np.linspace(low, high, options.steps).tolist()
+    moving = [low + (high - low) * share for share in _there_and_back(options.frames)]
+    titles = [f"{options.sweep} {value:.3g}" for value in still]
+    return _write_moving(editor, editor.sweep([*still, *moving]), titles, target, progress)
+
+
+def _write_interpolation(editor: Editor, target: Path, progress: Progress) -> tuple[Path, int]:
+    options = editor.options
+    still = torch.linspace(0, 1, options.steps)
+    shares = torch.cat([still, torch.tensor(_there_and_back(options.frames))])
+    titles = ["source", "driving", *[f"{share:.2f}" for share in still.tolist()]]
+    assert editor.sitter.picture is not None
+    first = [editor.sitter.picture, editor.others[-1].picture]
+    return _write_moving(editor, editor.interpolation(shares), titles, target, progress, first)
+
+
+def _there_and_back(frames: int) -> list[float]:
+    """Shares from 0 to 1 and back, slow at both ends; played again and again it has no jump."""
+    return [(1 - math.cos(2 * math.pi * i / frames)) / 2 for i in range(frames)]
+
+
+def _write_moving(
+    editor: Editor,
+    pictures: Iterator[UInt8],
+    titles: Sequence[str],
+    target: Path,
+    progress: Progress,
+    first: Sequence[UInt8] = (),
+) -> tuple[Path, int]:
+    """The first pictures as a sheet, after those in `first`, the rest as a video."""
+    options = editor.options
+    total = options.steps + options.frames
+    shown = []
+    for done, picture in enumerate(islice(pictures, options.steps), 1):
+        shown.append(picture)
+        progress("editing", done, total)
+    folder = target.parent if "%" in target.name else target
+    sheet = folder.with_name(f"{folder.stem}--sheet.png")
+    width, height = editor.renderer.size
+    with VideoWriter(target, width=width, height=height) as writer:
+        for done, picture in enumerate(pictures):
+            writer.write(picture, Fraction(done, RATE))
+            progress("editing", options.steps + done + 1, total)
+    write_image(sheet, labelled_grid(titles, [[*first, *shown]]))
+    return sheet, total
+
+
+_WRITERS = {
+    "picture": _write_picture,
+    "sweep": _write_sweep,
+    "interpolate": _write_interpolation,
+    "sample-expression": _write_samples,
+    "canonical": _write_canonical,
+}

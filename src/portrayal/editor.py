@@ -1,0 +1,238 @@
+"""One portrait that is being changed: from edits to `FaceParams`, from these to a system's motion, to pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from portrayal.driving import Performance, open_driving
+from portrayal.encoding import encode_motion, encode_params, model_device
+from portrayal.errors import InputError
+from portrayal.face.tracker import Tracker
+from portrayal.media.crop import Crop, params_to_crop
+from portrayal.media.image import UInt8, is_picture, read_image, to_uint8
+from portrayal.motion.attributes import between, in_pose, take_attributes
+from portrayal.motion.edit import apply_edit
+from portrayal.motion.options import RetargetOptions
+from portrayal.options import MAX_SIDE, EditOptions
+from portrayal.rendering import Plan, Renderer
+from portrayal.source import Sitter, SourceFace, portrait_of
+from portrayal.types import (
+    CanonicalFace,
+    Driving,
+    Edit,
+    ExpressionSampler,
+    FaceParams,
+    Source,
+    System,
+    join_drivings,
+    move,
+    own_fields,
+)
+
+RATE = 25
+"""Frames per second of sweeps and interpolations."""
+
+
+def edit_of(options: EditOptions) -> Edit:
+    """The numbers in the units of `Edit`."""
+    angles = {name: math.radians(options.number(name)) for name in ("yaw", "pitch", "roll")}
+    gaze_x, gaze_y = math.radians(options.gaze_x), math.radians(options.gaze_y)
+    return Edit(
+        **angles,
+        zoom=options.zoom,
+        shift=options.shift,
+        smile=options.smile,
+        mouth_open=options.mouth_open,
+        blink=options.blink,
+        brow=options.brow,
+        gaze_x=gaze_x,
+        gaze_y=gaze_y,
+    )
+
+
+def region_of(edit: Edit) -> Literal["all", "pose"]:
+    """pose where an edit leaves the expression alone."""
+    return "all" if any((edit.smile, edit.mouth_open, edit.blink, edit.brow, edit.gaze_x, edit.gaze_y)) else "pose"
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another picture."""
+
+    performance: Performance
+    params: FaceParams
+    """t = 1, as if its picture lay in the middle of the source picture, its shorter side as long as the source's."""
+    picture: UInt8
+
+
+def open_other(path: Path | str, tracker: Tracker, sitter: Sitter) -> Other:
+    if not Path(path).is_file() or not is_picture(path):
+        state = "is no picture" if Path(path).exists() else "does not exist"
+        raise InputError(f"{path} {state}; --from, --reference and --interpolate take a picture that shows a face.")
+    performance = open_driving(path, tracker=tracker)
+    (w, h), (wide, high) = (performance.width, performance.height), sitter.size
+    factor = min(wide, high) / min(w, h)
+    matrix = np.array([[factor, 0, (wide - factor * w) / 2], [0, factor, (high - factor * h) / 2]])
+    params = params_to_crop(performance.params, Crop(matrix, max(wide, high)))
+    return Other(performance, params, read_image(path, max_side=MAX_SIDE))
+
+
+@dataclass
+class Editor:
+    """One portrait that is being changed."""
+
+    system: System
+    model: nn.Module
+    sitter: Sitter
+    options: EditOptions
+    others: list[Other]
+    """(picture), (reference, picture) or none."""
+    renderer: Renderer = field(init=False)
+
+    def __post_init__(self) -> None:
+        side = (self.options.size or self.sitter.faces[0].crop.size) if self.options.crop else None
+        self.renderer = Renderer(self.system, self.model, self.sitter, side)
+
+    def picture(self) -> UInt8:
+        """The portrait after the edit."""
+        return next(self.render([self._edited(i) for i in range(len(self.sitter.faces))]))
+
+    def sweep(self, values: Sequence[float]) -> Iterator[UInt8]:
+        """The portrait with each value of `options.sweep`."""
+        name = self.options.sweep
+        assert name is not None
+        steps = [self.options.with_number(name, value) for value in values]
+        edits = [edit_of(step) for step in steps]
+        motions = []
+        for i in range(len(self.sitter.faces)):
+            start = self._taken(i)
+            params = FaceParams.cat([apply_edit(start, change) for change in edits])
+            motions.append(self._encoded(i, params, edits))
+        yield from self.render(motions)
+
+    def interpolation(self, shares: Tensor) -> Iterator[UInt8]:
+        """The portrait on the way to the other picture's pose and expression."""
+        take, change = self.options.take, edit_of(self.options)
+        motions = []
+        for i, face in enumerate(self.sitter.faces):
+            end = apply_edit(take_attributes(face.params, self._placed(face)[-1], take="all"), change)
+            start = apply_edit(face.params, change)
+            if take == "expression":  # Fig. 8: the other's pose from the beginning
+                start = in_pose(start, end)
+            elif take != "all":
+                end = apply_edit(take_attributes(face.params, self._placed(face)[-1], take=take), change)
+            params = between(start, end, shares)
+            motions.append(self._interpolated(i, params, end, shares))
+        yield from self.render(motions)
+
+    def samples(self) -> Iterator[UInt8]:
+        """Random expressions in the edited pose."""
+        system, count = cast(ExpressionSampler, self.system), self.options.sample_expression
+        generator = torch.Generator().manual_seed(self.options.seed)
+        motions = []
+        for i in range(len(self.sitter.faces)):
+            drawn = system.sample_expressions(self.model, self._source(i), count, generator)
+            params = apply_edit(self._taken(i), edit_of(self.options))[[0] * count]
+            motions.append(_with_params(drawn, params))
+        yield from self.render(motions)
+
+    def canonical(self) -> UInt8:
+        """The canonical face of the first face, a square."""
+        picture = cast(CanonicalFace, self.system).render_canonical(self.model, self._source(0))
+        return to_uint8(picture)[0]
+
+    def render(self, motions: Sequence[Driving]) -> Iterator[UInt8]:
+        """The whole picture, or the square, for each frame of the faces' motions."""
+        count = len(motions[0])
+        plan = Plan(list(range(count)), [0] * count, tuple(motions), 0, (0.0, 0.0), ())
+        return self.renderer.pictures(plan)
+
+    def _source(self, index: int) -> Source:
+        portrait = move(portrait_of(self.sitter, index), model_device(self.model))
+        return self.system.encode_source(self.model, portrait)
+
+    def _placed(self, face: SourceFace) -> list[FaceParams]:
+        """The other pictures' faces in pixels of a face's crop."""
+        return [params_to_crop(other.params, face.crop) for other in self.others]
+
+    def _taken(self, index: int) -> FaceParams:
+        """A face with what it takes from another picture."""
+        face = self.sitter.faces[index]
+        if not self.others:
+            return face.params
+        *reference, other = self._placed(face)
+        return take_attributes(
+            face.params, other, take=self.options.take, reference=reference[0] if reference else None
+        )
+
+    def _edited(self, index: int) -> Driving:
+        """The motion of one frame that is the edit."""
+        change = edit_of(self.options)
+        params = apply_edit(self._taken(index), change)
+        takes_expression = bool(self.others) and self.options.take in ("all", "expression")
+        if not takes_expression or region_of(change) == "all" or self.system.driving_pixels(self.model) is None:
+            return self._encoded(index, params, [change])
+        raw = [self._codes(other) for other in self.others]
+        moved = self.system.retarget_codes(join_drivings(raw), self._retargeting())
+        return _with_params(moved[len(raw) - 1 :], params)
+
+    def _retargeting(self) -> RetargetOptions:
+        region: Literal["all", "expression"] = "all" if self.options.take == "all" else "expression"
+        return RetargetOptions(motion=self.options.motion, region=region, reference=0, smooth=0.0)
+
+    def _codes(self, other: Other) -> Driving:
+        return encode_motion(self.system, self.model, other.performance, other.performance.params)
+
+    def _encoded(self, index: int, params: FaceParams, edits: Sequence[Edit]) -> Driving:
+        expression = any(region_of(change) == "all" for change in edits)
+        expression |= bool(self.others) and self.options.take in ("all", "expression")
+        return encode_params(
+            self.system,
+            self.model,
+            portrait_of(self.sitter, index),
+            params,
+            _times(len(params)),
+            region="all" if expression else "pose",
+        )
+
+    def _interpolated(self, index: int, params: FaceParams, end: FaceParams, shares: Tensor) -> Driving:
+        """Codes of a path: in the system's own space of expressions, in proportion, or from the parameters."""
+        pixels = self.system.driving_pixels(self.model) is not None
+        if self.options.take not in ("all", "expression"):
+            return self._encoded(index, params, [edit_of(self.options)])
+        if "expression_sampling" in self.system.CAPABILITIES:
+            portrait = portrait_of(self.sitter, index)
+            last = (
+                self._codes(self.others[-1])
+                if pixels
+                else encode_params(self.system, self.model, portrait, end, _times(1))
+            )
+            device = model_device(self.model)
+            moved = cast(ExpressionSampler, self.system).interpolate_expressions(
+                self.model, self._source(index), move(last, device), shares.to(device)
+            )
+            return _with_params(move(moved, "cpu"), params)
+        if not pixels:
+            return self._encoded(index, params, [edit_of(self.options)])
+        last, options = self._codes(self.others[-1]), self._retargeting()
+        parts = [self.system.retarget_codes(last, replace(options, strength=share)) for share in shares.tolist()]
+        return _with_params(join_drivings(parts), params)
+
+
+def _with_params(driving: Driving, params: FaceParams) -> Driving:
+    """The same tensors of the system's own with another pose."""
+    own = {name: move(getattr(driving, name), "cpu") for name in own_fields(type(driving))}
+    return type(driving)(params=params, times=_times(len(params)), **own)
+
+
+def _times(count: int) -> tuple[Fraction, ...]:
+    return tuple(Fraction(i, RATE) for i in range(count))
