@@ -138,22 +138,8 @@ def test_the_command_writes_where_it_says(
 
 
 def test_options_arrive() -> None:
-    command: Any = parse(
-        [
-            "edit",
-            "--from",
-            "a.png",
-            "--take",
-            "scale",
-            "--shift",
-            "0.1",
-            "-0.2",
-            "--mouth-open",
-            "0.5",
-            "--sweep",
-            "gaze-x",
-        ]
-    )
+    typed = "edit --from a.png --take scale --shift 0.1 -0.2 --mouth-open 0.5 --sweep gaze-x"
+    command: Any = parse(typed.split())
     assert command.taken_from == "a.png"
     assert command.options == EditOptions(take="scale", shift=(0.1, -0.2), mouth_open=0.5, sweep="gaze-x")
 
