@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -21,6 +23,7 @@ from portrayal.motion.edit import apply_edit
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.template import load_template, save_template
 from portrayal.systems import BEST, SYSTEMS, load, name_of
+from portrayal.train.state import TrainState
 from portrayal.types import (
     Driving,
     Edit,
@@ -33,6 +36,7 @@ from portrayal.types import (
     move,
     own_fields,
 )
+from tests.data.made_faces import make_folder
 
 SIZE = 96
 HOOKS = {
@@ -271,7 +275,40 @@ def test_saved_weights_give_the_same_frames(
     assert torch.equal(render(system, model, portrait, clip), render(system, other, portrait, clip))
 
 
-def test_every_stage_has_what_the_loop_calls(system: System) -> None:
-    for stage in system.STAGES.values():
-        assert callable(stage.train_step)
-        assert callable(stage.preview)
+def parts_with_gradients(networks: torch.nn.Module) -> set[str]:
+    """Names of the modules whose own parameters get a gradient other than zero from now on: the set fills itself."""
+    reached: set[str] = set()
+    for name, parameter in networks.named_parameters():
+        part = name.rpartition(".")[0]
+
+        def note(gradient: Tensor, part: str = part) -> None:
+            if gradient.any():
+                reached.add(part)
+
+        if parameter.requires_grad:
+            parameter.register_hook(note)
+    return reached
+
+
+def test_every_stage_learns_from_a_batch_that_it_makes(system: System, tmp_path: Path) -> None:
+    """Finite terms, gradients in every part that is trained, a preview, and weights for the stage that follows."""
+    data, config, weights = make_folder(tmp_path / "faces", frames=6), system.Config.tiny(), None
+    for name, stage in system.STAGES.items():
+        torch.manual_seed(0)
+        networks, averaged = (torch.nn.ModuleDict(stage.networks(config)) for _ in range(2))
+        frozen = torch.nn.ModuleDict(stage.frozen(config) if stage.frozen else {})
+        state = TrainState(networks, averaged.eval(), stage.optimizers(networks, config), frozen)
+        if weights is not None:
+            stage.load_weights(weights, state)
+        reached = parts_with_gradients(networks)
+        samples = stage.dataset(data, config, 0, 2)
+        batch = stage.collate([samples[0], samples[1]])
+        terms = stage.train_step(state, batch, config)
+        assert terms
+        assert all(bool(term.isfinite()) for term in terms.values()), f"{name}: {terms}"
+        assert reached == {n.rpartition(".")[0] for n, p in networks.named_parameters() if p.requires_grad}, name
+        state.average(0.5)
+        assert stage.preview(state, batch, config).dtype == np.uint8
+        weights = tmp_path / f"{name}.safetensors"
+        about = {"system": system.__name__.rpartition(".")[2], "config": json.dumps(dataclasses.asdict(config))}
+        stage.save_weights(weights, state, config, about)

@@ -7,14 +7,12 @@ in its folder already. Beside them stand the paper's own rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import nn
 
 from portrayal.errors import InputError
+from portrayal.evaluate.ablation import Ablation
 from portrayal.evaluate.conventions import CONVENTIONS
 from portrayal.evaluate.dataset import read_dataset
 from portrayal.evaluate.entrants import Entrant
@@ -29,16 +27,6 @@ from portrayal.face.tracker import load_tracker, pick_device
 from portrayal.media.atomic import complete_or_absent
 from portrayal.systems import SYSTEMS
 from portrayal.tracking import Progress, silent
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """One row: how its system is configured, and how it is trained."""
-
-    config: Callable[[Any], Any]
-    """From the preset's configuration to the row's."""
-    train: Callable[[Any, Path, Path, Progress], nn.Module]
-    """(configuration, data, folder, progress) to a trained model in eval mode; continues what the folder holds."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 
@@ -10,17 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from portrayal.errors import InputError
-from portrayal.evaluate.metrics_face import SIDE, IdentityNetwork
+from portrayal.evaluate.metrics_face import IdentityNetwork
 from portrayal.evaluate.view import View, require_faces, require_finite
-from portrayal.face.config import Config
-from portrayal.face.networks import build
+from portrayal.face.features import TrackerMaps
 from portrayal.nn import arcface, mobilefacenet
 from portrayal.nn.fan import INPUT_SIDE, REFERENCE_SIDE, Fan, crop_of_box, heatmaps_to_points, points_to_picture
 from portrayal.nn.inception import FEATURES, Inception
 from portrayal.nn.lpips import Lpips, LpipsNet
 from portrayal.nn.pretrained import (
     I3D_FEATURES,
+    development_weights,
     load_arcface,
     load_fan,
     load_i3d,
@@ -28,10 +26,6 @@ from portrayal.nn.pretrained import (
     load_lpips,
     load_mobilefacenet,
 )
-from portrayal.weights.registry import load_embedded
-
-DEV_WEIGHTS = "PORTRAYAL_DEV_WEIGHTS"
-"""Environment variable: a folder with mobilefacenet.npz, for development."""
 
 
 class Networks:
@@ -95,7 +89,7 @@ class Networks:
         Raises:
             InputError: neither is there.
         """
-        path = self._identity_weights or _dev_weights()
+        path = self._identity_weights or development_weights()
         if path:
             network = IdentityNetwork(
                 load_mobilefacenet(path),
@@ -111,42 +105,6 @@ class Networks:
                 aligned_points=arcface.ALIGNED_POINTS,
             )
         return network.to(self.device).eval()
-
-
-def _dev_weights() -> Path | None:
-    folder = os.environ.get(DEV_WEIGHTS)
-    if not folder:
-        return None
-    path = Path(folder) / "mobilefacenet.npz" if Path(folder).is_dir() else Path(folder)
-    if not path.is_file():
-        raise InputError(f"{DEV_WEIGHTS} names {folder}, but there is no mobilefacenet.npz")
-    return path
-
-
-class TrackerMaps(nn.Module):
-    """The maps of the embedded landmark network at 1/4, 1/8, 1/16 and 1/32 of its input.
-
-    Pictures are resized to `SIDE`, where a portrait's face is about as large as those it was trained on.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        tensors, config = load_embedded("tracker", Config)
-        net = build(config)
-        net.load_state_dict(tensors)
-        self.net = net.landmarks.eval().requires_grad_(False)
-        self.channels = sum(config.landmark_channels)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """
-        Args:
-            images: (b, 3, h, w) in [0, 1].
-        """
-        x = F.interpolate(images, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
-        maps = [self.net.stage4(F.relu(self.net.stem((x - 0.45) * 4)))]
-        for stage in (self.net.stage8, self.net.stage16, self.net.stage32):
-            maps.append(stage(maps[-1]))
-        return maps
 
 
 class PooledMaps(nn.Module):

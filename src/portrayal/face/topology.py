@@ -83,3 +83,14 @@ POINTS_68 = (
     78, 82, 13, 312, 308, 317, 14, 87,
 )  # fmt: skip
 """The 68-point set of iBUG 300-W, as the nearest mesh points."""
+
+MOUTH_20 = POINTS_68[48:]
+"""Twelve points of the outer lip line and eight of the inner one."""
+NOSE_BRIDGE = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2)
+"""Down the midline, from between the eyes to the lip."""
+NOSE_WINGS = (98, 327, 97, 326, 129, 358, 64, 294, 48, 278, 115, 344, 220, 440, 45, 275)
+CHEEKS = (50, 280, 101, 330, 205, 425)
+FACE_120 = FACE_OVAL + RIGHT_EYE + LEFT_EYE + RIGHT_BROW + LEFT_BROW + NOSE_BRIDGE + NOSE_WINGS + CHEEKS
+"""Outline, lids, brows, nose and cheeks: with `MOUTH_20` and `PUPIL_PAIRS` the 145 points of MMFA's landmark loss."""
+PUPIL_PAIRS = tuple(zip(RIGHT_IRIS, LEFT_IRIS, strict=True))
+"""Five (right, left) pairs of iris points; the middle of a pair moves with the gaze of both eyes."""

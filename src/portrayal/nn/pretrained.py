@@ -6,6 +6,7 @@ nothing in them is executed; the one exception, I3D, is TorchScript and is opene
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,13 +27,16 @@ from portrayal.nn.imagenet import Vgg, backbone_weights, vgg16, vgg19
 from portrayal.nn.inception import Inception
 from portrayal.nn.lpips import Lpips, LpipsNet
 from portrayal.nn.mobilefacenet import MobileFaceNet
+from portrayal.nn.vgg_face import VGG_FACE_FILE, VGG_FACE_URL, VggFace, vgg_face, vgg_face_weights
 from portrayal.weights.download import file_sha256
-from portrayal.weights.registry import find_weights
+from portrayal.weights.registry import find_weights, weights_folder
 from portrayal.weights.remote import REMOTE
 
 LPIPS_BACKBONES: dict[LpipsNet, str] = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet"}
 I3D_FEATURES = 400
 I3D_SIDE = 224
+DEV_WEIGHTS = "PORTRAYAL_DEV_WEIGHTS"
+"""Environment variable: a folder with mobilefacenet.npz, for development."""
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -50,6 +54,14 @@ def load_vgg16() -> Vgg:
 def load_vgg19() -> Vgg:
     net = vgg19()
     return _fill(net, backbone_weights(net, read_checkpoint(find_weights("vgg19"))), "vgg19")
+
+
+def load_vgg_face() -> VggFace:
+    """VGG-Face from `vgg_face_dag.pth` in the weights folder; nobody has published a hash of it, so users fetch it."""
+    path = weights_folder() / VGG_FACE_FILE
+    if not path.is_file():
+        raise MissingFileError(f"{path} is missing; download {VGG_FACE_URL} and put it there")
+    return _fill(vgg_face(), vgg_face_weights(read_checkpoint(path)), str(path))
 
 
 def load_lpips(net: LpipsNet = "alex") -> Lpips:
@@ -87,6 +99,21 @@ def load_mobilefacenet(path: Path | str) -> MobileFaceNet:
         path: a checkpoint of Xiaoccer/MobileFaceNet_Pytorch, or its arrays in an .npz file.
     """
     return _fill(MobileFaceNet(), read_checkpoint(path), str(path))
+
+
+def development_weights() -> Path | None:
+    """The MobileFaceNet file that the environment names, if any.
+
+    Raises:
+        InputError: it is not there.
+    """
+    folder = os.environ.get(DEV_WEIGHTS)
+    if not folder:
+        return None
+    path = Path(folder) / "mobilefacenet.npz" if Path(folder).is_dir() else Path(folder)
+    if not path.is_file():
+        raise InputError(f"{DEV_WEIGHTS} names {folder}, but there is no mobilefacenet.npz")
+    return path
 
 
 class I3d(nn.Module):

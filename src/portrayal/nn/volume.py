@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from portrayal.nn.precision import in_float32
+
 
 def coordinate_grid(
     size: Sequence[int], *, corners: bool = False, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -69,6 +71,7 @@ def sample_volume(
     return total.unflatten(2, out)
 
 
+@in_float32
 def soft_argmax(logits: Tensor, *, temperature: float, corners: bool = False) -> tuple[Tensor, Tensor]:
     """Expected position under the softmax over all elements (FOMM, supplement A; face-vid2vid, supplement A).
 

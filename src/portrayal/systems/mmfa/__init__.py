@@ -6,8 +6,8 @@ The whole paper, supplement A included; equation 3, the decomposition of face-vi
 
 from __future__ import annotations
 
-from typing import Any
-
+from portrayal.systems.mmfa import train, train_vae
+from portrayal.systems.mmfa.ablations import ABLATIONS
 from portrayal.systems.mmfa.animate import (
     MmfaDriving,
     MmfaSource,
@@ -21,10 +21,11 @@ from portrayal.systems.mmfa.animate import (
 from portrayal.systems.mmfa.config import Config
 
 DRIVING = MmfaDriving
-STAGES: dict[str, Any] = {}
+STAGES = {"main": train.STAGE, "vae": train_vae.STAGE}
 CAPABILITIES = frozenset({"pose", "expression"})
 
 __all__ = [
+    "ABLATIONS",
     "CAPABILITIES",
     "DRIVING",
     "STAGES",

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
+from portrayal.data.pair_options import PairOptions
+
 
 @dataclass(frozen=True)
 class DetectorConfig:
@@ -115,6 +117,80 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
+class LossConfig:
+    """Weights and numbers of equation 14; a term with weight 0 is not computed. The fields from `perceptual` to
+    `head_pose` are the terms' names in the log.
+
+    The paper gives no weights: those of the terms that it takes over are face-vid2vid's (its supplement), the others
+    are ours.
+    """
+
+    perceptual_networks: tuple[Literal["vgg19", "vgg-face", "identity", "tracker"], ...] = ("vgg19", "vgg-face")
+    """Whose features equation 6 compares (A.2: the first two). identity: MobileFaceNet; tracker: the embedded one."""
+    perceptual: float = 10.0
+    """Equation 6."""
+    pixel: float = 0.0
+    """Not in the paper: for presets that do without feature networks."""
+    adversarial: float = 1.0
+    """Least squares; 0 leaves the discriminator out."""
+    feature_matching: float = 10.0
+    equivariance: float = 20.0
+    """Equation 15."""
+    keypoint: float = 10.0
+    """Keypoint prior."""
+    deformation: float = 5.0
+    """L1 norm of delta."""
+    expression: float = 1.0
+    """Equation 7; equation 3 has no expression feature and so not this term."""
+    identity: float = 5.0
+    """Equation 8."""
+    landmarks_face: float = 10.0
+    """lambda_face of equation 9."""
+    landmarks_mouth: float = 20.0
+    landmarks_pupil: float = 20.0
+    head_pose: float = 0.0
+    """Equation 3 only, whose rotation is learned: distance to the tracker's."""
+    keypoint_distance: float = 0.1
+    """D_t, squared distance below which keypoints repel each other (face-vid2vid)."""
+    keypoint_depth: float = -0.33
+    """z_t (face-vid2vid: 0.33, with an axis that points the other way: here what is nearer has the smaller z)."""
+    deformation_affine: float = 0.05
+    """Equation 15: standard deviation of the six affine numbers (FOMM)."""
+    deformation_spline: float = 0.005
+    """Of the thin-plate spline's weights (FOMM)."""
+    deformation_points: int = 5
+    """Control points per side (FOMM)."""
+    augmentation_angle: float = 0.35
+    """D' of equation 7: largest rotation, radians."""
+    augmentation_zoom: float = 1.2
+    """Largest enlargement; the strongest reduction is its inverse."""
+    augmentation_shift: float = 0.2
+    """Largest translation along each axis."""
+
+    @property
+    def landmarks(self) -> bool:
+        """Some term of equation 9 counts."""
+        return max(self.landmarks_face, self.landmarks_mouth, self.landmarks_pupil) > 0
+
+
+@dataclass(frozen=True)
+class VaeConfig:
+    """The latent space of expressions (Sec. 3.3). The paper names no size and no weight: all are ours."""
+
+    latent: int = 64
+    """Length of z."""
+    hidden: int = 512
+    """Width of the two hidden layers of E_f, G_f and the discriminator."""
+    feature: float = 1.0
+    """lambda_f of equation 13."""
+    kl: float = 1.0
+    """lambda_kl."""
+    adversarial: float = 1.0
+    """lambda_adv."""
+    learning_rate: float = 2e-4
+
+
+@dataclass(frozen=True)
 class Conventions:
     """What an imported checkpoint has learned to live with. The defaults are the project's own conventions."""
 
@@ -148,6 +224,11 @@ class Config:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: tuple[int, ...] = (64, 128, 256, 512)
     """Channels of the discriminator's blocks."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    vae: VaeConfig = field(default_factory=VaeConfig)
+    """With equation 5."""
+    pairs: PairOptions = field(default_factory=PairOptions)
+    """How training pairs are drawn."""
     conventions: Conventions = field(default_factory=Conventions)
     frames_per_batch: int = 4
     """Frames that `render` gives at a time."""
@@ -190,13 +271,16 @@ class Config:
         return cls(
             image_size=64,
             affine="tracker",
-            detector=DetectorConfig(keypoints=10, input_factor=2, first=16, largest=64, levels=3, depth=8),
+            detector=DetectorConfig(keypoints=6, input_factor=2, first=16, largest=64, levels=3, depth=8),
             affine_encoder=EncoderConfig(stem=16, widths=(32, 64), blocks=(1, 1)),
             expression=ExpressionConfig(stem=16, widths=(32, 64), blocks=(1, 1), decoder=(64, 64)),
             appearance=AppearanceConfig(first=16, largest=64, channels=8, depth=8, resblocks=1),
-            motion=MotionConfig(first=8, largest=64, levels=3, compress=4),
+            motion=MotionConfig(first=8, largest=32, levels=3, compress=2),
             generator=GeneratorConfig(channels=(64, 32, 16)),
             discriminator=(16, 32, 64),
+            loss=LossConfig(perceptual_networks=(), perceptual=0, pixel=20, adversarial=0.1, feature_matching=1),
+            vae=VaeConfig(latent=8, hidden=32, learning_rate=1e-3),
+            pairs=PairOptions(mirror=False, colour=0),
             learning_rate=1e-3,
             batch=4,
             steps=200,
@@ -231,6 +315,16 @@ class Config:
             decomposition="face-vid2vid",
             motion=MotionConfig(jacobian="identity"),
             generator=GeneratorConfig(kind="plain", resblocks=6),
+            loss=LossConfig(
+                perceptual_networks=("vgg19",),
+                expression=0,
+                identity=0,
+                landmarks_face=0,
+                landmarks_mouth=0,
+                landmarks_pupil=0,
+                head_pose=20,
+                keypoint_depth=0.33,
+            ),
             conventions=Conventions(corners=True, half_turn=3.14),
             learning_rate=2e-4,
             betas=(0.5, 0.999),

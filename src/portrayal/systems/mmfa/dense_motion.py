@@ -9,6 +9,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from portrayal.nn.blocks import Hourglass, batch_norm, conv, relu_conv
+from portrayal.nn.precision import in_float32
 from portrayal.nn.volume import coordinate_grid, gaussian_heatmaps, sample_volume
 from portrayal.systems.mmfa.config import MotionConfig
 
@@ -25,6 +26,7 @@ class DenseField:
     """(b, k + 1, d, h, w) M of equation 2, background first; sums to 1."""
 
 
+@in_float32
 def sparse_motions(
     grid: Tensor, driving_keypoints: Tensor, source_keypoints: Tensor, jacobians: Tensor | None
 ) -> Tensor:
@@ -45,6 +47,12 @@ def sparse_motions(
     moved = offset + source_keypoints[:, :, None, None, None]
     background = grid.expand(len(moved), 1, *grid.shape)
     return torch.cat([background, moved], 1)
+
+
+@in_float32
+def combine_motions(mask: Tensor, motions: Tensor) -> Tensor:
+    """Equation 2: M (b, k + 1, d, h, w) and the motions of equation 1 to T, (b, d, h, w, 3)."""
+    return torch.einsum("bkdhw,bkdhwn->bdhwn", mask, motions)
 
 
 class DenseMotion(nn.Module):
@@ -81,7 +89,7 @@ class DenseMotion(nn.Module):
         x = self.hourglass(x.flatten(1, 2))
         x = self.mix_norm(self.mix(x)).relu()
         mask = self.mask(x).float().softmax(1)
-        deformation = torch.einsum("bkdhw,bkdhwn->bdhwn", mask, motions)  # equation 2
+        deformation = combine_motions(mask, motions)
         occlusion = self.occlusion(rearrange(x, "b c d h w -> b (c d) h w")).sigmoid()
         return DenseField(deformation, occlusion, mask)
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from portrayal.nn.antialias import AntialiasDownsample
 from portrayal.nn.blocks import DownBlock, UpBlock, conv, hourglass_widths
+from portrayal.nn.precision import in_float32
 from portrayal.nn.volume import soft_argmax
 from portrayal.systems.mmfa.config import DetectorConfig
 from portrayal.types import FaceParams
@@ -99,6 +100,7 @@ class KeypointDetector(nn.Module):
         return Detection(keypoints, logits, jacobians)
 
 
+@in_float32
 def transform_keypoints(
     canonical: Tensor, delta: Tensor, rotation: Tensor, scale: Tensor, translation: Tensor
 ) -> Tensor:
@@ -115,6 +117,7 @@ def transform_keypoints(
     return turned + F.pad(translation, (0, 1))[:, None]
 
 
+@in_float32
 def transform_keypoints_unscaled(canonical: Tensor, delta: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
     """Equation 3, face-vid2vid's: p = R p_C + t + delta.
 
@@ -133,8 +136,12 @@ def relative_jacobian(source: Pose, driving: Pose) -> Tensor:
     Returns:
         (b, 3, 3) f_S / f_D R_S R_D^T, the same for all keypoints.
     """
-    ratio = source.scale / driving.scale
-    return ratio[:, None, None] * (source.rotation @ driving.rotation.mT)
+    return _relative(source.rotation, driving.rotation, source.scale / driving.scale)
+
+
+@in_float32
+def _relative(source: Tensor, driving: Tensor, ratio: Tensor) -> Tensor:
+    return ratio[:, None, None] * (source @ driving.mT)
 
 
 def euler_xyz(angles: Tensor) -> Tensor:

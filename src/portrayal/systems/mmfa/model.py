@@ -25,6 +25,7 @@ from portrayal.systems.mmfa.keypoints import (
     transform_keypoints,
     transform_keypoints_unscaled,
 )
+from portrayal.systems.mmfa.vae import ExpressionVae
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Generated:
 
 
 class Mmfa(nn.Module):
-    """All networks of the main stage but the discriminator. Pictures are (b, 3, s, s) in [0, 1], s `image_size`."""
+    """All networks but the discriminators. Pictures are (b, 3, s, s) in [0, 1], s `image_size`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -53,12 +54,15 @@ class Mmfa(nn.Module):
         self.affine: AffineEstimator | None = None
         self.expression_encoder: ExpressionEncoder | None = None
         self.expression_decoder: ExpressionDecoder | None = None
+        self.vae: ExpressionVae | None = None
         if config.decomposition == "face-vid2vid":
             self.head_motion = HeadMotionEstimator(config.affine_encoder, keypoints=count)
         else:
             self.affine = AffineEstimator(config.affine_encoder) if config.affine == "network" else None
             self.expression_encoder = ExpressionEncoder(config.expression)
             self.expression_decoder = ExpressionDecoder(config.expression, keypoints=count)
+            v = config.vae
+            self.vae = ExpressionVae(features=config.expression.feature, latent=v.latent, hidden=v.hidden)
         a = config.appearance
         self.appearance = AppearanceEncoder(a)
         self.dense_motion = DenseMotion(

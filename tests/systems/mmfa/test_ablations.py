@@ -1,0 +1,32 @@
+"""The ablation table's rows: cumulative as in Table 2, each trainable, the last one the whole system."""
+
+from dataclasses import replace
+
+import torch
+
+from portrayal.systems.mmfa.ablations import ABLATIONS
+from portrayal.systems.mmfa.config import Config
+from portrayal.tracking import silent
+from tests.data.made_faces import make_folder
+
+
+def test_each_row_adds_a_loss_and_changes_nothing_else():
+    config = Config.paper()
+    rows = [row.config(config) for row in ABLATIONS.values()]
+    assert list(ABLATIONS) == ["base", "+ L_Exp", "+ L_C", "+ L_M"]
+    assert [r.loss.expression > 0 for r in rows] == [False, True, True, True]
+    assert [r.loss.identity > 0 for r in rows] == [False, False, True, True]
+    for name in ("landmarks_face", "landmarks_mouth", "landmarks_pupil"):
+        assert [getattr(r.loss, name) > 0 for r in rows] == [False, False, False, True]
+    assert rows[-1] == config
+    assert all(replace(row, loss=config.loss) == config for row in rows)
+
+
+def test_a_row_is_trained_once_and_taken_over_afterwards(tmp_path):
+    data = make_folder(tmp_path / "faces", frames=4)
+    config = ABLATIONS["base"].config(replace(Config.tiny(), steps=1, batch=2))
+    trained, again = (ABLATIONS["base"].train(config, data, tmp_path / "run", silent) for _ in range(2))
+    assert not trained.training
+    pairs = zip(trained.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) <= 2
