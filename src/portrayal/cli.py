@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from tyro.conf import Positional, arg, subcommand
 
+from portrayal.data.commands import Data
 from portrayal.errors import InputError, PortrayalError
 from portrayal.evaluate.commands import Ablate, Compare, Evaluate
 from portrayal.options import AnimateOptions, EditOptions, RunOptions, TemplateOptions, TrackOptions
@@ -229,29 +230,6 @@ class Train:
         weights = train_stage(self.system, self.stage, self.options, preset=self.preset, overrides=self.overrides)
         if is_main_process():
             print(f"Weights: {weights}")
-
-
-@dataclass
-class Data:
-    """Make what is built from data rather than trained.
-
-    For example
-
-        portrayal data face-model --data faces --output face_model.safetensors
-    """
-
-    what: Positional[Literal["face-model"]]
-    """The linear 3D face model, from landmark-labelled clips and pictures."""
-    data: Annotated[Path, arg(metavar="FOLDER")]
-    """Folder with clips.csv, photos.csv and what they name."""
-    output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")]
-    """The face model."""
-    debug: Debug = False
-
-    def run(self) -> None:
-        from portrayal.face.build_model import build_face_model
-
-        build_face_model(self.data, self.output, report=print)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import portrayal.data.frames
@@ -127,6 +127,7 @@ def test_photos_become_pairs_with_the_photo_as_truth(folder, tmp_path):
     assert torch.equal(pairs(folder, options=reverse)[0]["source"], data[0]["driving"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), min_size=2, unique=True), st.integers(1, 4), st.integers(0, 99))
 def test_frames_of_a_pair_differ(frames, candidates, seed):
     chosen = draw_frames(np.array(sorted(frames)), candidates, np.random.default_rng(seed))
