@@ -33,8 +33,6 @@ from portrayal.errors import InputError
 from portrayal.media.video import probe
 
 _log = logging.getLogger(__name__)
-TRIES = 16
-"""Clips that are tried for one sample before the data is given up."""
 MANY = 500
 """Clips whose tables are read with a progress bar."""
 
@@ -122,8 +120,7 @@ class ClipPairs(Dataset[dict[str, Tensor]]):
 
     A sample holds, for the roles source and driving: the picture (3, s, s) uint8 under the role's name, and
     `<role>_landmarks` (478, 3), `<role>_rotation` (3, 3), `<role>_translation` (3,), `<role>_scale` (), float32 in
-    pixels of it (`types.FaceParams`); further `identity` () int64, `pseudo` () bool: made from a photo, and `skipped`
-    () int64: clips that were tried before and could not be used.
+    pixels of it (`types.FaceParams`); further `identity` () int64 and `pseudo` () bool: made from a photo.
 
     Args:
         root: clip folder. split: its half.
@@ -150,7 +147,6 @@ class ClipPairs(Dataset[dict[str, Tensor]]):
         self.options = options or PairOptions()
         self.table = pair_table(root, split, photos=self.options.photos > 0)
         self._sides: dict[str, int] = {}
-        self._told: set[str] = set()
         self.cache_in(cache)
 
     def cache_in(self, folder: Path | None) -> None:
@@ -165,24 +161,14 @@ class ClipPairs(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """
         Raises:
-            BadSample: `TRIES` clips in a row cannot be used.
+            BadSample: the clip or photo that is drawn cannot be used; the training takes another sample.
         """
         rng = np.random.Generator(np.random.PCG64([self.seed, index]))
         pseudo = bool(rng.random() < self.options.photos)
-        for skipped in range(TRIES):
-            try:
-                source, driving, identity = self._draw_photo(rng) if pseudo else self._draw_clip(rng)
-            except BadSample as error:
-                last = error
-                if error.name not in self._told:
-                    self._told.add(error.name)
-                    _log.warning("%s. It is skipped.", error.sentence.rstrip("."))
-                continue
-            source, driving = vary(source, driving, self.options, rng)
-            about = {"identity": self.table.identities[identity], "pseudo": pseudo, "skipped": skipped}
-            tensors = {name: torch.tensor(value) for name, value in about.items()}
-            return source.tensors("source") | driving.tensors("driving") | tensors
-        raise last
+        source, driving, identity = self._draw_photo(rng) if pseudo else self._draw_clip(rng)
+        source, driving = vary(source, driving, self.options, rng)
+        about = {"identity": torch.tensor(self.table.identities[identity]), "pseudo": torch.tensor(pseudo)}
+        return source.tensors("source") | driving.tensors("driving") | about
 
     def _draw_clip(self, rng: Generator) -> tuple[Shot, Shot, str]:
         people = self.table.people

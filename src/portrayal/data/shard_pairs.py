@@ -87,7 +87,6 @@ class ShardPairs(IterableDataset[dict[str, Tensor]]):
             raise InputError(f"{self.root}: {told}; use fewer --workers, or pack again with a smaller --shard-mb")
         count, first = (n // workers + (worker < n % workers) for n in (self.samples, self.start))
         draws = self._draws(worker, workers)
-        skipped = 0
         for number, (bundle, pair, rng) in enumerate(draws):
             if number >= count:
                 return
@@ -96,16 +95,12 @@ class ShardPairs(IterableDataset[dict[str, Tensor]]):
             try:
                 source, driving = bundle.shots(pair)
             except BadSample as error:
-                skipped += 1
-                if skipped == 1 or pair == 0:
-                    _log.warning("%s. It is skipped.", error.sentence.rstrip("."))
-                count += 1
+                _log.warning("%s. It is skipped.", error.sentence.rstrip("."))
+                count += 1  # another pair takes its place
                 continue
             source, driving = vary(source, driving, self.options, rng)
-            about = {"identity": self.identities[bundle.clip.identity], "pseudo": False, "skipped": skipped}
-            skipped = 0
-            tensors = {name: torch.tensor(value) for name, value in about.items()}
-            yield source.tensors("source") | driving.tensors("driving") | tensors
+            about = {"identity": torch.tensor(self.identities[bundle.clip.identity]), "pseudo": torch.tensor(False)}
+            yield source.tensors("source") | driving.tensors("driving") | about
 
     def _draws(self, worker: int, workers: int) -> Iterator[tuple[_Bundle, int, Generator]]:
         """Pairs of this worker in mixed order, nothing decoded: (clip, which of its pairs, randomness of that pair)."""

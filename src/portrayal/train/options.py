@@ -34,6 +34,8 @@ class RunOptions:
     """Compile the networks (torch.compile): slow to start, faster afterwards."""
     workers: int = 1
     """Processes that prepare samples, for each device (0: none but the training's own)."""
+    cache: Path | None = None
+    """Folder for decoded frames, which runs may share (None: frames in the run folder)."""
     seed: int = 0
     save_every_steps: int = 500
     preview_every_steps: int = 500

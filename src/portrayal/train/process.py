@@ -25,7 +25,7 @@ from portrayal.train.profiling import Profiler
 from portrayal.train.randomness import fixed_randomness, random_state, seed_everything, set_random_state
 from portrayal.train.run_folder import about_run
 from portrayal.train.schedule import learning_rate_factor
-from portrayal.train.stage import Batch, Stage
+from portrayal.train.stage import Batch, KeepsFrames, Stage
 from portrayal.train.state import Gradients, NotFiniteError, TrainState, demand_step_optimizer
 
 
@@ -230,6 +230,8 @@ class Process:
     def _open_loader(self) -> Loader:
         config, options = self.config, self.options
         dataset = self.stage.dataset(options.data, config, options.seed, config.steps * config.batch)
+        if isinstance(dataset, KeepsFrames):
+            dataset.cache_in(options.cache or options.out / "frames")
         return open_loader(
             dataset,
             self.stage.collate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,14 @@ from portrayal.train.schedule import Schedule
 from portrayal.train.state import TrainState
 
 Batch = dict[str, Tensor]
+
+
+@runtime_checkable
+class KeepsFrames(Protocol):
+    """A dataset that is faster with a folder for what it decodes."""
+
+    def cache_in(self, folder: Path | None) -> None:
+        """Use this folder from now on; it is made when needed."""
 
 
 @dataclass(frozen=True)
