@@ -129,7 +129,7 @@ class _ShardWriter:
             count = size = 0
             with complete_or_absent(path) as temporary, temporary.open("wb") as file:
                 writer = webdataset.TarWriter(file, encoder=False, mtime=0, compress=False)
-                while sample is not None and size < self.limit:
+                while sample is not None and (not count or size < self.limit):
                     size += writer.write(sample)
                     count += 1
                     sample = next(rest, None)
