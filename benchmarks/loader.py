@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import cv2
+import torch
 import tyro
 from torch.utils.data import DataLoader
 from tyro.conf import Positional
@@ -63,12 +65,26 @@ def measure(options: Options, cache: Path) -> float:
         data = ShardPairs(options.data, "train", size=options.size, seed=0, samples=samples, options=pairs)
     else:
         data = ClipPairs(options.data, "train", size=options.size, seed=0, samples=samples, options=pairs, cache=cache)
-    batches = iter(DataLoader(data, batch_size=options.batch, num_workers=options.workers, drop_last=True))
+    cv2.setNumThreads(1)  # as in a training
+    loader = DataLoader(
+        data,
+        batch_size=options.batch,
+        num_workers=options.workers,
+        drop_last=True,
+        worker_init_fn=_single_thread,
+        prefetch_factor=4 if options.workers else None,
+    )
+    batches = iter(loader)
     next(batches)
     start, count = time.perf_counter(), 0
     for batch in batches:
         count += len(batch["source"])
     return count / (time.perf_counter() - start)
+
+
+def _single_thread(_: int) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":

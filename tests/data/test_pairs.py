@@ -3,6 +3,8 @@
 import csv
 import pickle
 import shutil
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -274,3 +276,8 @@ def test_development_data_has_pairs(data_root, tmp_path):
 def write_table(folder: Path, rows: list, *more: str) -> None:
     with (folder / "clips.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["clip", "identity", "frames", *more], *rows])
+
+
+def test_data_can_be_imported_before_the_systems_that_train_on_it():
+    command = "import portrayal.data.pairs, portrayal.data.shard_pairs, portrayal.systems"
+    subprocess.run([sys.executable, "-c", command], check=True)

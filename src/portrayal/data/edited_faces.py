@@ -14,7 +14,6 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-import portrayal.systems.meshwarp as meshwarp
 from portrayal.face.measure import eye_openness
 from portrayal.face.morphable import fit_params, load_face_model
 from portrayal.media.crop import apply_crop, crop_around, params_to_crop
@@ -77,6 +76,8 @@ def render_face(own: FaceParams, shown: NDArray[np.uint8], moved: FaceParams) ->
     Returns:
         (t, h, w, 3) uint8.
     """
+    from portrayal.systems import meshwarp  # the systems that are trained import this package
+
     model = meshwarp.build(meshwarp.Config.compact())
     source = meshwarp.encode_source(model, Portrait(to_tensor(shown), own))
     driving = Driving(moved, tuple(Fraction(t, 25) for t in range(len(moved))))
