@@ -84,8 +84,8 @@ def render_face(own: FaceParams, shown: NDArray[np.uint8], moved: FaceParams) ->
     return np.concatenate([to_uint8(batch) for batch in meshwarp.render(model, source, driving)])
 
 
-def draw_edit(rng: Generator) -> Edit:
-    """Mostly lids and gaze, sometimes the mouth, brows and a slight turn with them."""
+def draw_edit(rng: Generator, *, turn: float = 1.0) -> Edit:
+    """Mostly lids and gaze, sometimes the mouth, brows and a slight turn with them, `turn` times as far."""
     lids = rng.random()
     return Edit(
         blink=1.0 if lids < 0.35 else rng.uniform(0, 1) if lids < 0.7 else 0.0,
@@ -94,6 +94,6 @@ def draw_edit(rng: Generator) -> Edit:
         mouth_open=max(rng.uniform(-0.6, 0.7), 0.0),
         smile=rng.uniform(-0.3, 0.6) if rng.random() < 0.5 else 0.0,
         brow=rng.uniform(-0.5, 0.7) if rng.random() < 0.5 else 0.0,
-        yaw=rng.normal(0, 0.12),
-        pitch=rng.normal(0, 0.08),
+        yaw=turn * rng.normal(0, 0.12),
+        pitch=turn * rng.normal(0, 0.08),
     )

@@ -6,10 +6,9 @@ The whole paper, supplement A included; equation 3, the decomposition of face-vi
 
 from __future__ import annotations
 
-from portrayal.systems.mmfa import train, train_vae
+from portrayal.systems.mmfa import light_train, train, train_vae
 from portrayal.systems.mmfa.ablations import ABLATIONS
 from portrayal.systems.mmfa.animate import (
-    MmfaDriving,
     MmfaSource,
     build,
     driving_pixels,
@@ -19,9 +18,15 @@ from portrayal.systems.mmfa.animate import (
     retarget_codes,
 )
 from portrayal.systems.mmfa.config import Config
+from portrayal.systems.mmfa.driving import MmfaDriving
 
 DRIVING = MmfaDriving
-STAGES = {"main": train.STAGE, "vae": train_vae.STAGE}
+STAGES = {
+    "main": train.STAGE,
+    "vae": train_vae.STAGE,
+    "light": light_train.LIGHT,
+    "keypoints": light_train.KEYPOINTS,
+}
 CAPABILITIES = frozenset({"pose", "expression"})
 
 __all__ = [

@@ -17,10 +17,14 @@ from torch.nn import functional as F
 
 from portrayal.errors import InputError
 from portrayal.motion.options import RetargetOptions
+from portrayal.systems.mmfa import light_animate
 from portrayal.systems.mmfa.config import Config
+from portrayal.systems.mmfa.driving import MmfaDriving
+from portrayal.systems.mmfa.guided import GuidedMmfa
 from portrayal.systems.mmfa.keypoints import Motion, Pose, euler_xyz, tracked_pose
+from portrayal.systems.mmfa.light_animate import LightSource
 from portrayal.systems.mmfa.model import Mmfa
-from portrayal.types import Driving, FaceClip, Portrait, Source
+from portrayal.types import FaceClip, Portrait, Source
 
 
 @dataclass(frozen=True)
@@ -39,26 +43,12 @@ class MmfaSource(Source):
     """(1, k, 3) p_S."""
 
 
-@dataclass(frozen=True)
-class MmfaDriving(Driving):
-    """A motion in codes: those of a rendered frame are share * the source's + these."""
-
-    expression: Tensor
-    """(t, 256) f_delta of equation 4; with equation 3 delta itself, (t, 3 k)."""
-    expression_share: Tensor
-    """(t,)"""
-    pose: Tensor
-    """(t, 6) yaw, pitch, roll in radians and t of equation 3; (t, 0) with equation 5, whose pose is in `params`."""
-    pose_share: Tensor
-    """(t,)"""
-
-
-def build(config: Config) -> Mmfa:
+def build(config: Config) -> Mmfa | GuidedMmfa:
     """The model; weights are loaded separately."""
-    return Mmfa(config)
+    return GuidedMmfa(config) if config.renderer == "light" else Mmfa(config)
 
 
-def encode_source(model: Mmfa, portrait: Portrait) -> MmfaSource:
+def encode_source(model: Mmfa | GuidedMmfa, portrait: Portrait) -> MmfaSource | LightSource:
     """Features, canonical keypoints and motion of a portrait.
 
     Args:
@@ -73,6 +63,8 @@ def encode_source(model: Mmfa, portrait: Portrait) -> MmfaSource:
             "portrait must be one square (1, 3, s, s) picture with one face, "
             f"got {tuple(image.shape)} and {len(portrait.params)} faces"
         )
+    if isinstance(model, GuidedMmfa):
+        return light_animate.encode_source(model, portrait)
     tracked = tracked_pose(portrait.params, image.shape[-1])
     image = _resized(image, model.config.image_size)
     canonical = model.canonical(image)
@@ -86,12 +78,12 @@ def encode_source(model: Mmfa, portrait: Portrait) -> MmfaSource:
     return MmfaSource(portrait, model.appearance(image), canonical, pose, (expression, pose_code), keypoints)
 
 
-def driving_pixels(model: Mmfa) -> int:
-    """Side of the driving crops: the expression encoder reads pictures."""
-    return model.config.image_size
+def driving_pixels(model: Mmfa | GuidedMmfa) -> int | None:
+    """Side of the driving crops where the expression encoder reads pictures."""
+    return None if isinstance(model, GuidedMmfa) else model.config.image_size
 
 
-def encode_driving(model: Mmfa, clip: FaceClip) -> MmfaDriving:
+def encode_driving(model: Mmfa | GuidedMmfa, clip: FaceClip) -> MmfaDriving:
     """Codes of every frame, as absolute motion; `retarget_codes` makes them relative.
 
     Args:
@@ -100,6 +92,8 @@ def encode_driving(model: Mmfa, clip: FaceClip) -> MmfaDriving:
     Raises:
         ValueError: the clip has no pixels.
     """
+    if isinstance(model, GuidedMmfa):
+        return light_animate.encode_driving(model, clip)
     if clip.images.numel() == 0 and len(clip.params):
         raise ValueError("mmfa reads the expression from the driving pictures, but this clip has no pixels")
     step = model.config.frames_per_batch
@@ -118,6 +112,8 @@ def retarget_codes(driving: MmfaDriving, options: RetargetOptions) -> MmfaDrivin
     Raises:
         InputError: a region smaller than the expression; the feature knows no parts of the face.
     """
+    if not driving.expression.shape[1]:
+        return driving  # the landmarks, which are moved already, say it all
     if options.region in ("eyes", "lips"):
         raise InputError(
             f"mmfa moves the expression as a whole and cannot move the {options.region} alone; "
@@ -135,28 +131,32 @@ def retarget_codes(driving: MmfaDriving, options: RetargetOptions) -> MmfaDrivin
     return replace(driving, **moved)
 
 
-def render(model: Mmfa, source: MmfaSource, driving: MmfaDriving) -> Iterator[Tensor]:
+def render(model: Mmfa | GuidedMmfa, source: MmfaSource | LightSource, driving: MmfaDriving) -> Iterator[Tensor]:
     """Draw the portrait with a motion that is already retargeted to it.
 
     Yields:
         (b, 3, h, w) float32 [0, 1], b up to `Config.frames_per_batch`.
     """
-    step, side = model.config.frames_per_batch, source.portrait.image.shape[-1]
+    step = model.config.frames_per_batch
     for start in range(0, len(driving), step):
         part = driving[start : start + step]
-        pose, expression = _driven(model, source, part)
-        n = len(part)
-        keypoints = model.keypoints(source.canonical.expand(n, -1, -1), Motion(pose, expression))
-        generated = model.generate(
-            source.volume.expand(n, -1, -1, -1, -1),
-            source.keypoints.expand(n, -1, -1),
-            keypoints,
-            Pose(
-                *(x.expand(n, *x.shape[1:]) for x in (source.pose.rotation, source.pose.scale, source.pose.translation))
-            ),
-            pose,
-        )
-        yield _resized(generated.picture.float(), side).clamp(0, 1)
+        if isinstance(model, GuidedMmfa):
+            assert isinstance(source, LightSource)
+            yield light_animate.frames(model, source, part)
+        else:
+            assert isinstance(source, MmfaSource)
+            yield _frames(model, source, part)
+
+
+def _frames(model: Mmfa, source: MmfaSource, driving: MmfaDriving) -> Tensor:
+    pose, expression = _driven(model, source, driving)
+    n, side = len(driving), source.portrait.image.shape[-1]
+    own = Pose(*(x.expand(n, *x.shape[1:]) for x in (source.pose.rotation, source.pose.scale, source.pose.translation)))
+    keypoints = model.keypoints(source.canonical.expand(n, -1, -1), Motion(pose, expression))
+    generated = model.generate(
+        source.volume.expand(n, -1, -1, -1, -1), source.keypoints.expand(n, -1, -1), keypoints, own, pose
+    )
+    return _resized(generated.picture.float(), side).clamp(0, 1)
 
 
 def _codes(model: Mmfa, image: Tensor) -> tuple[Tensor, Tensor]:

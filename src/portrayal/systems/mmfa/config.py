@@ -191,6 +191,48 @@ class VaeConfig:
 
 
 @dataclass(frozen=True)
+class LightConfig:
+    """Sizes of the light renderer, for pictures of 256 x 256."""
+
+    volume_channels: int = 16
+    depth: int = 4
+    near: float = -0.6
+    far: float = 0.2
+    """z of the first and the last depth slice."""
+    motion_channels: int = 48
+    channels: tuple[int, int, int] = (64, 48, 16)
+    """Of the generator at a quarter, half and the whole resolution."""
+    source_channels: tuple[int, int] = (24, 64)
+    """Of the source's features at half and a quarter of the resolution."""
+    blocks: int = 4
+    """Residual blocks of the generator at a quarter of the resolution."""
+
+
+@dataclass(frozen=True)
+class LightLosses:
+    """Weights of the light renderer's terms."""
+
+    pixels: float = 4.0
+    features: float = 1.0
+    moved: float = 1.0
+    painted: float = 1.0
+
+
+@dataclass(frozen=True)
+class LightTraining:
+    """How the light renderer and its guided keypoints are trained."""
+
+    losses: LightLosses = field(default_factory=LightLosses)
+    weight_decay: float = 1e-4
+    point_noise: float = 0.004
+    """Standard deviation of the noise on the keypoints, head units."""
+    guided: bool = True
+    """The renderer learns with the guides' own landmarks; False: with the keypoints that the networks give."""
+    photo_share: float = 0.35
+    """Of the samples that are photos moved by meshwarp."""
+
+
+@dataclass(frozen=True)
 class Conventions:
     """What an imported checkpoint has learned to live with. The defaults are the project's own conventions."""
 
@@ -209,12 +251,13 @@ class Config:
     """Side of the pictures that the networks see; portraits of other sizes are scaled."""
     decomposition: Literal["mmfa", "face-vid2vid"] = "mmfa"
     """Equation 5, or equation 3 (face-vid2vid: R, t and delta of one network)."""
-    expression_input: Literal["image"] = "image"
-    """What the expression encoder reads."""
+    expression_input: Literal["image", "landmarks"] = "image"
+    """What the expression encoder reads: the driving picture (the paper), or the tracker's landmarks in the head frame
+    (goes with the light renderer, whose keypoints are guided by landmarks)."""
     affine: Literal["network", "tracker"] = "network"
     """Where f and t come from; with equation 5, R is always the tracker's."""
-    renderer: Literal["volume"] = "volume"
-    """volume: 3D features, dense motion by a 3D network (the paper's)."""
+    renderer: Literal["volume", "light"] = "volume"
+    """volume: 3D features, dense motion by a 3D network (the paper's); light: see `light`, for a CPU in real time."""
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     affine_encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """Of the affine estimator; with equation 3 of the network for R, t and delta."""
@@ -229,6 +272,8 @@ class Config:
     """With equation 5."""
     pairs: PairOptions = field(default_factory=PairOptions)
     """How training pairs are drawn."""
+    light: LightConfig = field(default_factory=LightConfig)
+    light_training: LightTraining = field(default_factory=LightTraining)
     conventions: Conventions = field(default_factory=Conventions)
     frames_per_batch: int = 4
     """Frames that `render` gives at a time."""
@@ -242,6 +287,10 @@ class Config:
     ema: float = 0.999
 
     def __post_init__(self) -> None:
+        if (self.renderer == "light") != (self.expression_input == "landmarks"):
+            raise ValueError("renderer light and expression_input landmarks go together")
+        if self.renderer == "light":
+            return
         a, g = self.appearance, self.generator
         low, smallest = self.image_size // 2**a.down, 2**self.motion.levels
         if low % smallest:
@@ -289,17 +338,17 @@ class Config:
 
     @classmethod
     def compact(cls) -> Self:
-        """A quarter of the paper's widths at 128 x 128."""
+        """What the package ships: the light renderer at 256 x 256, guided keypoints, pose and landmarks tracked."""
         return cls(
-            image_size=128,
             affine="tracker",
-            detector=DetectorConfig(input_factor=2, largest=256, levels=4),
-            affine_encoder=EncoderConfig(stem=32, widths=(64, 128, 256), blocks=(2, 2, 2)),
-            expression=ExpressionConfig(stem=32, widths=(64, 128, 256), blocks=(2, 2, 2)),
-            appearance=AppearanceConfig(first=32, largest=128, channels=16, depth=8, resblocks=3),
-            motion=MotionConfig(first=16, largest=256, levels=4),
-            generator=GeneratorConfig(channels=(128, 64, 32)),
-            learning_rate=2e-4,
+            expression_input="landmarks",
+            renderer="light",
+            detector=DetectorConfig(keypoints=47, input_factor=8, first=16, largest=128, levels=4, depth=8),
+            learning_rate=1e-3,
+            betas=(0.9, 0.99),
+            batch=8,
+            steps=5600,
+            ema=0.998,
         )
 
     @classmethod

@@ -1,0 +1,83 @@
+"""Encode a portrait and render it with the light renderer.
+
+The network works at 256 x 256; the pixels that it moves are read from the portrait in its own resolution, so that a
+portrait of 1024 pixels stays as sharp as it is, and only what is painted has the network's resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from portrayal.motion.compose import head_shape
+from portrayal.systems.mmfa.driving import MmfaDriving
+from portrayal.systems.mmfa.guided import GuidedMmfa
+from portrayal.systems.mmfa.keypoints import Pose, tracked_pose
+from portrayal.systems.mmfa.light import Appearance, enlarge, resize, sample
+from portrayal.types import FaceClip, Portrait, Source
+
+
+@dataclass(frozen=True)
+class LightSource(Source):
+    """A portrait as the networks know it."""
+
+    appearance: Appearance
+    canonical: Tensor
+    """(1, k, 3) p_C, head units."""
+    pose: Pose
+    keypoints: Tensor
+    """(1, k, 3) p_S."""
+
+
+def encode_source(model: GuidedMmfa, portrait: Portrait) -> LightSource:
+    """Features, canonical keypoints and keypoints of a square portrait (`animate.encode_source` has checked it)."""
+    side = portrait.image.shape[-1]
+    image = _resized(portrait.image, model.config.image_size).contiguous(memory_format=torch.channels_last)
+    pose = tracked_pose(portrait.params, side)
+    with _half(image):
+        canonical = model.canonical(image).float()
+        appearance = model.renderer.appearance(image)
+    expression = model.expression_encoder(head_shape(portrait.params))
+    keypoints = model.keypoints(canonical, expression, pose)
+    return LightSource(portrait, appearance, canonical, pose, keypoints)
+
+
+def encode_driving(model: GuidedMmfa, clip: FaceClip) -> MmfaDriving:
+    """The motion of a clip; its pixels are not looked at."""
+    empty = clip.params.scale.new_zeros(len(clip.params), 0)
+    return MmfaDriving(clip.params, clip.times, empty, empty.sum(1), empty, empty.sum(1))
+
+
+def frames(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Tensor:
+    """(n, 3, s, s) a few frames of `animate.render`."""
+    n, side = len(driving), source.portrait.image.shape[-1]
+    pose = tracked_pose(driving.params, side)
+    expression = model.expression_encoder(head_shape(driving.params))
+    if driving.expression.shape[1]:
+        expression = expression + driving.expression
+    points = model.keypoints(source.canonical.expand(n, -1, -1), expression, pose)
+    appearance = Appearance(*(x.expand(n, *x.shape[1:]) for x in vars(source.appearance).values()))
+    own = Pose(*(x.expand(n, *x.shape[1:]) for x in vars(source.pose).values()))
+    with _half(points):
+        motion = model.renderer.motion(appearance, source.keypoints.expand(n, -1, -1), points, own, pose)
+        painted = model.renderer.generator(appearance, motion)[model.config.image_size]
+    if side == model.config.image_size:
+        return painted.picture.clamp(0, 1)
+    moved = sample(source.portrait.image.expand(n, -1, -1, -1), enlarge(motion.flow, (side, side)))
+    rest = resize(painted.painted, (side, side))
+    share = resize(painted.share, (side, side))
+    return torch.lerp(rest, moved, share).clamp(0, 1)
+
+
+def _half(tensor: Tensor) -> torch.autocast:
+    """bfloat16 where it is made for: the convolutions of this network lose nothing that can be seen."""
+    return torch.autocast(tensor.device.type, torch.bfloat16)
+
+
+def _resized(image: Tensor, side: int) -> Tensor:
+    if image.shape[2:] == (side, side):
+        return image
+    return F.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=True)

@@ -1,0 +1,227 @@
+"""Stages of the light renderer: `light` trains the renderer, `keypoints` the networks whose keypoints it follows.
+
+The weights file holds the whole model after either, so that each stage goes on from the other's file (--init):
+`light` with the guides' own landmarks, `keypoints`, and `light` again with the networks' keypoints
+(`light_training.guided` False).
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset, default_collate
+
+from portrayal.data.face_pairs import FacePairs
+from portrayal.errors import InputError
+from portrayal.nn.pretrained import load_mobilefacenet
+from portrayal.systems.mmfa.config import Config
+from portrayal.systems.mmfa.guided import EYES, GUIDES, MOUTH, GuidedMmfa, guided_keypoints
+from portrayal.systems.mmfa.keypoints import Pose
+from portrayal.systems.mmfa.light import Painted, pixel_grid
+from portrayal.systems.mmfa.light_features import IdentityFeatures, feature_distance
+from portrayal.systems.mmfa.train import load_weights, save_model
+from portrayal.train.loop import Batch, Stage, TrainState
+
+
+def networks(config: Config) -> dict[str, nn.Module]:
+    """
+    Raises:
+        InputError: a preset with the other renderer.
+    """
+    if config.renderer != "light":
+        raise InputError("the stages light and keypoints need renderer light; the preset compact has it")
+    return {"model": GuidedMmfa(config)}
+
+
+def _adamw(parameters: list[nn.Parameter], config: Config) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        parameters,
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.light_training.weight_decay,
+        fused=True,
+    )
+
+
+def renderer_optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
+    model = model_of(modules)
+    model.requires_grad_(False)
+    model.renderer.requires_grad_(True)
+    return {"renderer": _adamw(list(model.renderer.parameters()), config)}
+
+
+def model_of(modules: nn.ModuleDict) -> GuidedMmfa:
+    return cast(GuidedMmfa, modules["model"])
+
+
+def keypoint_optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
+    model = model_of(modules)
+    model.renderer.requires_grad_(False)
+    model.vae.requires_grad_(False)
+    return {"keypoints": _adamw([p for p in model.parameters() if p.requires_grad], config)}
+
+
+def dataset(root: Path, config: Config, seed: int, samples: int, more: int = 0) -> Dataset[Batch]:
+    share = config.light_training.photo_share
+    return FacePairs(root, "train", size=config.image_size, seed=seed, samples=samples, photo_share=share, more=more)
+
+
+@lru_cache(maxsize=1)
+def perceptual() -> IdentityFeatures:
+    return IdentityFeatures(load_mobilefacenet(Path(os.environ["PORTRAYAL_DEV_WEIGHTS"])))
+
+
+def pose_of(batch: Batch, name: str) -> Pose:
+    return Pose(batch[f"{name}_rotation"], batch[f"{name}_scale"], batch[f"{name}_translation"])
+
+
+def render(model: GuidedMmfa, batch: Batch, *, noise: float = 0.0) -> dict[int, Painted]:
+    """The source of each pair with the driving picture's motion."""
+    own, pose = (pose_of(batch, name) for name in ("source", "driving"))
+    shapes = [batch["source_shape"], batch["driving_shape"]]
+    shapes = [shape + noise * torch.randn_like(shape) for shape in shapes]
+    picture = to_input(batch["source"])
+    if model.config.light_training.guided:
+        source_points, points = guided_keypoints(shapes[0], own), guided_keypoints(shapes[1], pose)
+    else:
+        with torch.no_grad():
+            canonical = model.canonical(picture).float()
+            before, now = (model.expression_encoder(shape).float() for shape in shapes)
+            source_points = model.keypoints(canonical, before, own)
+            points = model.keypoints(canonical, now, pose)
+    appearance = model.renderer.appearance(picture)
+    return model.renderer(appearance, source_points, points, own, pose)
+
+
+def to_input(pictures: Tensor) -> Tensor:
+    """(b, 3, h, w) uint8 to float [0, 1], channels last."""
+    return pictures.float().div(255).contiguous(memory_format=torch.channels_last)
+
+
+def attention(points: Tensor, size: int = 64) -> Tensor:
+    """(b, 1, s, s) weights of the pixels: 1, and up to 3 at eyes and mouth.
+
+    Args:
+        points: (b, k, 3) keypoints.
+    """
+    grid = pixel_grid(size, size).to(points)
+    weight = points.new_zeros(len(points), size, size)
+    for part in (EYES, MOUTH):
+        away = (grid - points[:, part, None, None, :2]).square().sum(-1).amin(1)
+        weight = torch.maximum(weight, (-away / 0.02).exp())
+    return 1 + 2 * weight[:, None]
+
+
+def renderer_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
+    """One step of the renderer."""
+    training = config.light_training
+    out = render(model_of(state.networks), batch, noise=training.point_noise)
+    truth = to_input(batch["driving"])
+    weight = attention(guided_keypoints(batch["driving_shape"], pose_of(batch, "driving")))
+    terms = picture_terms(out, truth, weight)
+    total = torch.stack([getattr(training.losses, name) * term for name, term in terms.items()]).sum()
+    state.backward(total)
+    norm = state.step_optimizer("renderer", clip=1.0)
+    with torch.no_grad():
+        error = (out[config.image_size].picture - truth).square().flatten(1).mean(1)
+        terms["psnr"] = (-10 * error.clamp_min(1e-6).log10()).mean()
+    return terms if norm is None else terms | {"gradient": norm}
+
+
+def picture_terms(out: dict[int, Painted], truth: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    """Pixels at three sizes, features, and what is moved and what is painted each alone, so that both are good where
+    the mask does not choose them yet."""
+    largest = max(out)
+    pixels, painted = [], []
+    for size, made in out.items():
+        wanted = F.avg_pool2d(truth, largest // size)
+        w = F.interpolate(weight, size=(size, size), mode="bilinear", align_corners=False)
+        pixels.append((w * (made.picture - wanted).abs()).mean())
+        painted.append((w * (made.painted - wanted).abs()).mean())
+    final = out[largest]
+    moved = (w * (final.moved - truth).abs() * final.share.detach()).mean()
+    y, x = (int(v) for v in torch.randint(24, 105, (2,)))
+    few = max(1, len(truth) // 2)
+    views = [torch.cat([F.avg_pool2d(p[:few], 2), p[:, :, y : y + 128, x : x + 128]]) for p in (final.picture, truth)]
+    return {
+        "pixels": torch.stack(pixels).mean(),
+        "features": feature_distance(perceptual(), *views),
+        "moved": moved,
+        "painted": torch.stack(painted).mean(),
+    }
+
+
+def keypoint_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
+    """One step of detector, expression encoder and decoder: equation 4 with the guides as truth, and L_C (8)."""
+    model = model_of(state.networks)
+    guides = list(GUIDES)
+    wanted = batch["neutral"][:, guides]
+    canonical = [model.canonical(to_input(batch[name])).float() for name in ("source", "driving")]
+    few = torch.cat([batch["source_shape"], batch["driving_shape"]])  # on the source's p_C, whatever drives
+    shapes = _varied(torch.cat([few, batch["more_shape"].flatten(0, 1)]))
+    others = batch["more_neutral"].flatten(0, 1)[:, guides]
+    others = others + 0.01 * torch.randn_like(others)
+    own = torch.cat([canonical[0].detach(), canonical[0].detach(), others])
+    with torch.autocast(own.device.type, enabled=False):  # a thousandth of a head is a tenth of a pixel
+        delta = model.deformation(own, model.expression_encoder(shapes))
+    terms = {
+        "canonical": torch.stack([(c - wanted).abs().mean() for c in canonical]).mean(),
+        "consistency": (canonical[0] - canonical[1]).square().sum(-1).add(1e-12).sqrt().mean(),
+        "points": (own + delta - shapes[:, guides]).abs().mean(),
+    }
+    state.backward(terms["canonical"] + 0.1 * terms["consistency"] + 10 * terms["points"])
+    norm = state.step_optimizer("keypoints", clip=1.0)
+    return terms if norm is None else terms | {"gradient": norm}
+
+
+def _varied(shapes: Tensor) -> Tensor:
+    """(b, 478, 3) shapes, every third with a part of the difference between two others: more faces than were seen."""
+    b = len(shapes)
+    a, c = (shapes[torch.randperm(b, device=shapes.device)] for _ in range(2))
+    mixed = (torch.arange(b, device=shapes.device) % 3 == 0).to(shapes)[:, None, None]
+    return shapes + 0.3 * mixed * (a - c)
+
+
+@torch.no_grad()
+def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8]:
+    """Rows: source, driving, result, moved pixels, painted pixels, share of the moved ones."""
+    part = {name: value[:6] for name, value in batch.items()}
+    made = render(model_of(state.averaged), part)[config.image_size]
+    share = made.share.expand(-1, 3, -1, -1)
+    rows = [to_input(part["source"]), to_input(part["driving"]), made.picture, made.moved, made.painted, share]
+    sheet = torch.cat([torch.cat(list(row.float().clamp(0, 1)), 2) for row in rows], 1)
+    return (sheet * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
+    save_model(path, state.averaged["model"], metadata, stage="light")
+
+
+LIGHT = Stage(
+    networks=networks,
+    optimizers=renderer_optimizers,
+    dataset=dataset,
+    collate=default_collate,
+    train_step=renderer_step,
+    preview=preview,
+    save_weights=save_weights,
+    load_weights=load_weights,
+)
+KEYPOINTS = Stage(
+    networks=networks,
+    optimizers=keypoint_optimizers,
+    dataset=partial(dataset, more=12),
+    collate=default_collate,
+    train_step=keypoint_step,
+    preview=preview,
+    save_weights=save_weights,
+    load_weights=load_weights,
+)
