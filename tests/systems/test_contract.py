@@ -292,9 +292,11 @@ def parts_with_gradients(networks: torch.nn.Module) -> set[str]:
 
 def test_every_stage_learns_from_a_batch_that_it_makes(system: System, tmp_path: Path) -> None:
     """Finite terms, gradients in every part that is trained, a preview, and weights for the stage that follows."""
-    data, config, weights = make_folder(tmp_path / "faces", frames=6), system.Config.tiny(), None
+    data, before, weights = make_folder(tmp_path / "faces", frames=6), None, None
     for name, stage in system.STAGES.items():
         torch.manual_seed(0)
+        config = stage.configure(system.Config.tiny())
+        weights, before = weights if config == before else None, config
         networks, averaged = (torch.nn.ModuleDict(stage.networks(config)) for _ in range(2))
         frozen = torch.nn.ModuleDict(stage.frozen(config) if stage.frozen else {})
         state = TrainState(networks, averaged.eval(), stage.optimizers(networks, config), frozen)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -54,7 +55,13 @@ class PhotoPairs:
         self._make = lru_cache(maxsize=32)(self._warp)
 
     def draw(self, photo: Photo, rng: Generator) -> tuple[Shot, Shot]:
-        """(the photo's face, the same face moved).
+        """(the photo's face, the same face moved). Raises as `read`."""
+        pictures, params = self.read(photo, rng)
+        still, moved = (Shot.of(pictures[i], params, i, side=self.size) for i in range(2))
+        return still, moved
+
+    def read(self, photo: Photo, rng: Generator) -> tuple[NDArray[np.uint8], FaceParams]:
+        """The photo's face and the same face moved: (2, s, s, 3) uint8, and the faces in pixels of that.
 
         Raises:
             BadSample: a photo that cannot be read or labels that do not fit it.
@@ -62,7 +69,7 @@ class PhotoPairs:
         variant = 1 + int(rng.integers(self.variants))
         path = self._file(photo)
         if path is None:
-            stored = self._make(photo)
+            stored = {k: x[[0, variant]] for k, x in self._make(photo).items()}
         else:
             try:
                 with safe_open(path, framework="pt") as file:
@@ -71,11 +78,8 @@ class PhotoPairs:
             except (OSError, SafetensorError) as error:
                 path.unlink(missing_ok=True)
                 raise BadSample(photo.name, f"{path}: damaged ({error}); it was removed and is made again") from error
-            variant = 1
-        pictures = stored["pictures"].numpy()
         params = FaceParams(**{f.name: stored[f.name] for f in fields(FaceParams)})
-        still, moved = (Shot.of(pictures[i], params, i, side=self.size) for i in (0, variant))
-        return still, moved
+        return stored["pictures"].numpy(), params
 
     def _file(self, photo: Photo) -> Path | None:
         if self.cache is None or not photo.picture.is_file():

@@ -60,7 +60,8 @@ def stage_and_preset(system: str, stage: str, preset: str) -> tuple[Stage, Any]:
         raise InputError(f"{system} has no stage {stage!r}; {choice}.")
     if preset not in ("tiny", "compact", "paper", "refine") or not hasattr(config, preset):
         raise InputError(f"{system} has no preset {preset!r}; choose tiny, compact, paper or refine where it has them.")
-    return its_stages[stage], getattr(config, preset)()
+    chosen = its_stages[stage]
+    return chosen, chosen.configure(getattr(config, preset)())
 
 
 def override(config: C, arguments: Sequence[str]) -> C:

@@ -49,6 +49,8 @@ class Stage:
     """Write the weights file with the metadata given."""
     load_weights: Callable[[Path, TrainState], None]
     """Start from a weights file."""
+    configure: Callable[[Any], Any] = lambda config: config
+    """A preset as this stage trains it."""
     frozen: Callable[[Any], dict[str, nn.Module]] | None = None
     """config -> networks that are only used; they become `state.frozen` and are in no checkpoint."""
     schedule: Callable[[Any], Schedule] = lambda _: Schedule()

@@ -216,6 +216,8 @@ class LightLosses:
     features: float = 1.0
     moved: float = 1.0
     painted: float = 1.0
+    landmarks: float = 0.0
+    """Equation 9, on half of each batch."""
 
 
 @dataclass(frozen=True)
@@ -349,6 +351,29 @@ class Config:
             batch=8,
             steps=5600,
             ema=0.998,
+        )
+
+    @classmethod
+    def refine(cls) -> Self:
+        """`compact`, going on from its weights (--init): the renderer with the keypoints that the networks give, and
+        equation 9."""
+        training = LightTraining(losses=LightLosses(landmarks=4.0), guided=False)
+        return replace(cls.compact(), light_training=training, learning_rate=3e-4, steps=800)
+
+    def lightened(self) -> Self:
+        """The configuration with the light renderer: itself, or at its size with small networks."""
+        if self.renderer == "light":
+            return self
+        return replace(
+            self,
+            renderer="light",
+            expression_input="landmarks",
+            affine="tracker",
+            detector=replace(self.detector, keypoints=47),
+            light=LightConfig(
+                volume_channels=4, depth=2, motion_channels=8, channels=(16, 8, 8), source_channels=(8, 16), blocks=1
+            ),
+            light_training=replace(self.light_training, losses=LightLosses(features=0)),
         )
 
     @classmethod

@@ -206,7 +206,7 @@ class Generator(nn.Module):
         moved = sample(source.picture, large)
         x = act(self.join256(torch.cat([x, moved.to(x.dtype)], 1)))
         x = x + act(self.more256(x))
-        return {64: out64, 128: out128, 256: paint(self.paint256(x), moved)}
+        return {w: out64, 2 * w: out128, 4 * w: paint(self.paint256(x), moved)}
 
 
 @dataclass(frozen=True)

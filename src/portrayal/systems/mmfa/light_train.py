@@ -7,8 +7,8 @@ The weights file holds the whole model after either, so that each stage goes on 
 
 from __future__ import annotations
 
-import os
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -21,10 +21,12 @@ from torch.utils.data import Dataset, default_collate
 
 from portrayal.data.face_pairs import FacePairs
 from portrayal.errors import InputError
-from portrayal.nn.pretrained import load_mobilefacenet
+from portrayal.nn.pretrained import DEV_WEIGHTS, development_weights, load_mobilefacenet
+from portrayal.systems.mmfa import losses
 from portrayal.systems.mmfa.config import Config
+from portrayal.systems.mmfa.features import LandmarkReader
 from portrayal.systems.mmfa.guided import EYES, GUIDES, MOUTH, GuidedMmfa, guided_keypoints
-from portrayal.systems.mmfa.keypoints import Pose
+from portrayal.systems.mmfa.keypoints import Pose, transform_keypoints
 from portrayal.systems.mmfa.light import Painted, pixel_grid
 from portrayal.systems.mmfa.light_features import IdentityFeatures, feature_distance
 from portrayal.systems.mmfa.train import load_weights, save_model
@@ -32,12 +34,6 @@ from portrayal.train.loop import Batch, Stage, TrainState
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
-    """
-    Raises:
-        InputError: a preset with the other renderer.
-    """
-    if config.renderer != "light":
-        raise InputError("the stages light and keypoints need renderer light; the preset compact has it")
     return {"model": GuidedMmfa(config)}
 
 
@@ -74,9 +70,25 @@ def dataset(root: Path, config: Config, seed: int, samples: int, more: int = 0) 
     return FacePairs(root, "train", size=config.image_size, seed=seed, samples=samples, photo_share=share, more=more)
 
 
-@lru_cache(maxsize=1)
-def perceptual() -> IdentityFeatures:
-    return IdentityFeatures(load_mobilefacenet(Path(os.environ["PORTRAYAL_DEV_WEIGHTS"])))
+def frozen(config: Config) -> dict[str, nn.Module]:
+    """The networks that look at the pictures.
+
+    Raises:
+        InputError: MobileFaceNet's weights are not there.
+    """
+    chosen: dict[str, nn.Module] = {}
+    weights = config.light_training.losses
+    if weights.features:
+        path = development_weights()
+        if path is None:
+            raise InputError(
+                f"the stage light compares features of MobileFaceNet; set {DEV_WEIGHTS} to the folder with its "
+                "mobilefacenet.npz, or light_training.losses.features to 0"
+            )
+        chosen["features"] = IdentityFeatures(load_mobilefacenet(path))
+    if weights.landmarks:
+        chosen["landmarks"] = LandmarkReader()
+    return chosen
 
 
 def pose_of(batch: Batch, name: str) -> Pose:
@@ -124,9 +136,13 @@ def renderer_step(state: TrainState, batch: Batch, config: Config) -> dict[str, 
     """One step of the renderer."""
     training = config.light_training
     out = render(model_of(state.networks), batch, noise=training.point_noise)
-    truth = to_input(batch["driving"])
-    weight = attention(guided_keypoints(batch["driving_shape"], pose_of(batch, "driving")))
+    truth, pose = to_input(batch["driving"]), pose_of(batch, "driving")
+    weight = attention(guided_keypoints(batch["driving_shape"], pose))
     terms = picture_terms(out, truth, weight)
+    if training.losses.features:
+        terms["features"] = feature_term(state.frozen["features"], out[config.image_size].picture, truth)
+    if training.losses.landmarks:
+        terms["landmarks"] = landmark_term(state, out[config.image_size].picture, truth, batch["driving_shape"], pose)
     total = torch.stack([getattr(training.losses, name) * term for name, term in terms.items()]).sum()
     state.backward(total)
     norm = state.step_optimizer("renderer", clip=1.0)
@@ -137,8 +153,8 @@ def renderer_step(state: TrainState, batch: Batch, config: Config) -> dict[str, 
 
 
 def picture_terms(out: dict[int, Painted], truth: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    """Pixels at three sizes, features, and what is moved and what is painted each alone, so that both are good where
-    the mask does not choose them yet."""
+    """Pixels at three sizes; and what is moved and what is painted each alone, so that both are good where the mask
+    does not choose them yet."""
     largest = max(out)
     pixels, painted = [], []
     for size, made in out.items():
@@ -148,15 +164,28 @@ def picture_terms(out: dict[int, Painted], truth: Tensor, weight: Tensor) -> dic
         painted.append((w * (made.painted - wanted).abs()).mean())
     final = out[largest]
     moved = (w * (final.moved - truth).abs() * final.share.detach()).mean()
-    y, x = (int(v) for v in torch.randint(24, 105, (2,)))
-    few = max(1, len(truth) // 2)
-    views = [torch.cat([F.avg_pool2d(p[:few], 2), p[:, :, y : y + 128, x : x + 128]]) for p in (final.picture, truth)]
-    return {
-        "pixels": torch.stack(pixels).mean(),
-        "features": feature_distance(perceptual(), *views),
-        "moved": moved,
-        "painted": torch.stack(painted).mean(),
-    }
+    return {"pixels": torch.stack(pixels).mean(), "moved": moved, "painted": torch.stack(painted).mean()}
+
+
+def feature_term(features: nn.Module, made: Tensor, truth: Tensor) -> Tensor:
+    """Perceptual distance of a window of every picture, and of half of the pictures at half their size."""
+    side = made.shape[-1]
+    few, half = max(1, len(truth) // 2), side // 2
+    y, x = (int(v) for v in torch.randint(side // 10, half - side // 10, (2,)))
+    views = [torch.cat([F.avg_pool2d(p[:few], 2), p[:, :, y : y + half, x : x + half]]) for p in (made, truth)]
+    return feature_distance(features, *views)
+
+
+def landmark_term(state: TrainState, made: Tensor, truth: Tensor, shape: Tensor, pose: Pose) -> Tensor:
+    """L_M (equation 9) on half of the batch."""
+    few = max(1, len(made) // 2)
+    points = transform_keypoints(shape, torch.zeros_like(shape), pose.rotation, pose.scale, pose.translation)
+    where = (points[:few] + 1) * (made.shape[-1] / 2)
+    reader = state.frozen["landmarks"]
+    with torch.no_grad():
+        wanted = reader(truth[:few], where)
+    parts = losses.landmark_consistency(reader(made[:few], where), wanted)
+    return parts["landmarks_face"] + 2 * parts["landmarks_mouth"] + 2 * parts["landmarks_pupil"]
 
 
 def keypoint_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
@@ -205,7 +234,13 @@ def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[s
     save_model(path, state.averaged["model"], metadata, stage="light")
 
 
+def configure_keypoints(config: Config) -> Config:
+    """Shorter than the renderer's stage."""
+    return replace(config.lightened(), steps=min(config.steps, 3000))
+
+
 LIGHT = Stage(
+    configure=Config.lightened,
     networks=networks,
     optimizers=renderer_optimizers,
     dataset=dataset,
@@ -214,8 +249,10 @@ LIGHT = Stage(
     preview=preview,
     save_weights=save_weights,
     load_weights=load_weights,
+    frozen=frozen,
 )
 KEYPOINTS = Stage(
+    configure=configure_keypoints,
     networks=networks,
     optimizers=keypoint_optimizers,
     dataset=partial(dataset, more=12),
