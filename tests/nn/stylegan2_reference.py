@@ -20,7 +20,7 @@ def upfirdn2d(
     spread = x.new_zeros(b, c, h, up, w, up)
     spread[:, :, :, 0, :, 0] = x
     spread = F.pad(spread.reshape(b, c, h * up, w * up), (*pad, *pad))
-    flipped = kernel.flip(0, 1)[None, None] * gain
+    flipped = kernel.flip(0, 1)[None, None].to(x) * gain
     y = F.conv2d(spread.reshape(b * c, 1, *spread.shape[2:]), flipped)
     return y.reshape(b, c, *y.shape[2:])[..., ::down, ::down]
 
