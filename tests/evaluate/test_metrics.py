@@ -38,7 +38,7 @@ def test_without_weights_the_rest_works_and_the_message_names_the_command(nothin
     )
     assert set(missing) == {
         "lpips_alex", "lpips_vgg", "lpips_squeeze", "fid", "kid", "fvd", "csim", "aed_identity", "aed_identity_l1",
-        "identity_drift",
+        "identity_drift", "frechet_identity",
     }  # fmt: skip
     assert missing["lpips_alex"].endswith("is missing; run: portrayal weights get alexnet")
     assert missing["fid"].endswith("run: portrayal weights get fid-inception")

@@ -102,6 +102,10 @@ METRICS: dict[str, Entry] = {
         "Frechet (tracker)", "Frechet distance of mean features of the embedded tracker; not FID",
         "this project", "", "lower", "target", lambda n: Frechet(*n.tracker_features),
     ),
+    "frechet_identity": Entry(
+        "Frechet (MobileFaceNet)", "Frechet distance of mean features of MobileFaceNet on whole frames; not FID",
+        "this project", "", "lower", "target", lambda n: Frechet(*n.mobilefacenet_features),
+    ),
     "kernel_tracker": Entry(
         "Kernel (tracker)", "squared kernel distance of mean features of the embedded tracker; not KID",
         "this project", "", "lower", "target", lambda n: Kernel(n.tracker_features[0]),

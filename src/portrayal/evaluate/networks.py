@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from portrayal.errors import InputError
 from portrayal.evaluate.metrics_face import IdentityNetwork
 from portrayal.evaluate.view import View, require_faces, require_finite
 from portrayal.face.features import TrackerMaps
@@ -17,6 +18,7 @@ from portrayal.nn.fan import INPUT_SIDE, REFERENCE_SIDE, Fan, crop_of_box, heatm
 from portrayal.nn.inception import FEATURES, Inception
 from portrayal.nn.lpips import Lpips, LpipsNet
 from portrayal.nn.pretrained import (
+    DEV_WEIGHTS,
     I3D_FEATURES,
     development_weights,
     load_arcface,
@@ -83,6 +85,18 @@ class Networks:
         return PooledMaps(maps), maps.channels
 
     @cached_property
+    def mobilefacenet_features(self) -> tuple[nn.Module, int]:
+        """Means over MobileFaceNet's last map of the whole picture.
+
+        Raises:
+            InputError: its weights are not there.
+        """
+        path = self._identity_weights or development_weights()
+        if path is None:
+            raise InputError(f"MobileFaceNet's weights are not there; set {DEV_WEIGHTS} to their folder")
+        return PooledMobileFaceNet(load_mobilefacenet(path)).to(self.device).eval(), mobilefacenet.WIDTH
+
+    @cached_property
     def identity(self) -> IdentityNetwork:
         """MobileFaceNet where its weights were named (option or environment), else ArcFace IR-SE50.
 
@@ -116,6 +130,17 @@ class PooledMaps(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.cat([m.mean((2, 3)) for m in self.maps(images)], 1)
+
+
+class PooledMobileFaceNet(nn.Module):
+    """The mean of each of the 512 channels before the embedding, over the whole picture, unaligned."""
+
+    def __init__(self, net: mobilefacenet.MobileFaceNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net.map((images * 255 - 127.5) / 128).mean((2, 3))
 
 
 @torch.no_grad()

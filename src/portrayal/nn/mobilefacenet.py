@@ -10,6 +10,8 @@ from torch import Tensor, nn
 INPUT_SIZE = (112, 96)
 """Height, width."""
 EMBEDDING = 128
+WIDTH = 512
+"""Channels of the last map."""
 ALIGNED_POINTS = (
     (30.2946, 51.6963), (65.5318, 51.5014), (48.0252, 71.7366), (33.5493, 92.3655), (62.7299, 92.2041),
 )  # fmt: skip
@@ -47,8 +49,11 @@ class MobileFaceNet(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """`forward` on input that is normalised already."""
-        x = self.conv2(self.blocks(self.dw_conv1(self.conv1(x))))
-        return self.linear1(self.linear7(x)).flatten(1)
+        return self.linear1(self.linear7(self.map(x))).flatten(1)
+
+    def map(self, x: Tensor) -> Tensor:
+        """(b, 512, h / 16, w / 16) the last map, of normalised input of any size."""
+        return self.conv2(self.blocks(self.dw_conv1(self.conv1(x))))
 
 
 class Layer(nn.Module):
