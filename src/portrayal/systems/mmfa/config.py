@@ -349,8 +349,9 @@ class Config:
             learning_rate=1e-3,
             betas=(0.9, 0.99),
             batch=8,
-            steps=5600,
+            steps=4600,
             ema=0.998,
+            frames_per_batch=1,  # as fast as more on a CPU, and a frame does not depend on its neighbours' number
         )
 
     @classmethod
@@ -358,7 +359,7 @@ class Config:
         """`compact`, going on from its weights (--init): the renderer with the keypoints that the networks give, and
         equation 9."""
         training = LightTraining(losses=LightLosses(landmarks=4.0), guided=False)
-        return replace(cls.compact(), light_training=training, learning_rate=3e-4, steps=800)
+        return replace(cls.compact(), light_training=training, learning_rate=3e-4, steps=600, ema=0.99)
 
     def lightened(self) -> Self:
         """The configuration with the light renderer: itself, or at its size with small networks."""

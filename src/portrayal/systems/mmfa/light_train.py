@@ -235,8 +235,8 @@ def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[s
 
 
 def configure_keypoints(config: Config) -> Config:
-    """Shorter than the renderer's stage."""
-    return replace(config.lightened(), steps=min(config.steps, 3000))
+    """Shorter than the renderer's stage; averaged over few steps, because the decoder's batch norms are not averaged."""
+    return replace(config.lightened(), steps=min(config.steps, 3000), ema=0.99)
 
 
 LIGHT = Stage(
