@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from portrayal.face.morphable import load_face_model
+from portrayal.nn.precision import in_float32
 from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.estimators import ExpressionDecoder
 from portrayal.systems.mmfa.keypoints import KeypointDetector, Pose, transform_keypoints
@@ -45,6 +46,7 @@ class LandmarkExpressionEncoder(nn.Module):
         self.register_buffer("mean", load_face_model().mean.flatten().clone(), persistent=False)
         self.linear = nn.Linear(len(self.mean), feature)
 
+    @in_float32
     def forward(self, shape: Tensor) -> Tensor:
         """(b, 478, 3) landmarks in the head frame to f_delta (b, 256)."""
         return self.linear((shape.flatten(1) - self.mean) * 10)
@@ -70,6 +72,7 @@ class GuidedMmfa(nn.Module):
         """p_C, (b, k, 3) in head units."""
         return self.detector(image)
 
+    @in_float32
     def deformation(self, canonical: Tensor, expression: Tensor) -> Tensor:
         """delta of equation 4, (b, k, 3) in head units, from p_C and f_delta (b, 256)."""
         return self.expression_decoder(expression, canonical)

@@ -104,13 +104,19 @@ def render(model: GuidedMmfa, batch: Batch, *, noise: float = 0.0) -> dict[int, 
     if model.config.light_training.guided:
         source_points, points = guided_keypoints(shapes[0], own), guided_keypoints(shapes[1], pose)
     else:
-        with torch.no_grad():
-            canonical = model.canonical(picture).float()
-            before, now = (model.expression_encoder(shape).float() for shape in shapes)
-            source_points = model.keypoints(canonical, before, own)
-            points = model.keypoints(canonical, now, pose)
+        canonical, features = frozen_keypoints(model, picture, shapes)
+        source_points, points = (model.keypoints(canonical, f, p) for f, p in zip(features, (own, pose), strict=True))
     appearance = model.renderer.appearance(picture)
     return model.renderer(appearance, source_points, points, own, pose)
+
+
+@torch.no_grad()
+def frozen_keypoints(model: GuidedMmfa, picture: Tensor, shapes: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """p_C of the sources and f_delta of both pictures, by networks as they are in use, with the averages of their batch
+    norms."""
+    for part in (model.detector, model.expression_encoder, model.expression_decoder):
+        part.eval()
+    return model.canonical(picture).float(), [model.expression_encoder(shape) for shape in shapes]
 
 
 def to_input(pictures: Tensor) -> Tensor:
@@ -199,8 +205,7 @@ def keypoint_step(state: TrainState, batch: Batch, config: Config) -> dict[str, 
     others = batch["more_neutral"].flatten(0, 1)[:, guides]
     others = others + 0.01 * torch.randn_like(others)
     own = torch.cat([canonical[0].detach(), canonical[0].detach(), others])
-    with torch.autocast(own.device.type, enabled=False):  # a thousandth of a head is a tenth of a pixel
-        delta = model.deformation(own, model.expression_encoder(shapes))
+    delta = model.deformation(own, model.expression_encoder(shapes))
     terms = {
         "canonical": torch.stack([(c - wanted).abs().mean() for c in canonical]).mean(),
         "consistency": (canonical[0] - canonical[1]).square().sum(-1).add(1e-12).sqrt().mean(),
@@ -235,7 +240,7 @@ def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[s
 
 
 def configure_keypoints(config: Config) -> Config:
-    """Shorter than the renderer's stage; averaged over few steps, because the decoder's batch norms are not averaged."""
+    """Shorter than the renderer's stage, and averaged over few steps: the decoder's batch norms are not averaged."""
     return replace(config.lightened(), steps=min(config.steps, 3000), ema=0.99)
 
 
