@@ -1,0 +1,174 @@
+"""Tri-planes (EG3D, Sec. 3.2): features of any 3D point read from three axis-aligned planes, and their decoder.
+
+Convention: world axes as in `face.camera`, x right, y up, z towards the frontal camera. The planes span the cube of
+side `box_size` around the world's origin; outside it every feature is zero. Along a plane's width and height
+coordinates grow with the index, so y is not flipped; corners are not aligned. `plane_axes` says which two coordinates
+are the width and the height of each plane:
+
+| plane | legacy | orthogonal |
+|---|---|---|
+| 0 | x, y | x, y |
+| 1 | x, z | x, z |
+| 2 | z, x | z, y |
+
+EG3D's published code reads x and z twice and never y with z; weights trained with it need `legacy`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PlaneAxes = Literal["legacy", "orthogonal"]
+
+PLANE_COORDINATES: dict[PlaneAxes, tuple[tuple[int, int], ...]] = {
+    "legacy": ((0, 1), (0, 2), (2, 0)),
+    "orthogonal": ((0, 1), (0, 2), (2, 1)),
+}
+"""For each plane the coordinates (0 x, 1 y, 2 z) along its width and its height."""
+
+Field = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Points (b, n, 3) of the world to colour (b, n, c) and raw density (b, n), see `rendering.marching`."""
+
+
+def project_to_planes(points: Tensor, plane_axes: PlaneAxes = "orthogonal") -> Tensor:
+    """(b, n, 3) points to their places (b, 3, n, 2) in the three planes: along the width, along the height."""
+    return torch.stack([points[..., list(pair)] for pair in PLANE_COORDINATES[plane_axes]], 1)
+
+
+def sample_planes(
+    planes: Tensor, points: Tensor, *, box_size: float = 1.0, plane_axes: PlaneAxes = "orthogonal"
+) -> Tensor:
+    """Read the features of each plane, bilinear (EG3D, Sec. 3.2).
+
+    Args:
+        planes: (b, 3, c, h, w).
+        points: (b, n, 3) world, unit of `box_size`.
+        box_size: side of the cube that the planes span, centred on the world's origin.
+
+    Returns:
+        (b, 3, n, c), zero outside the cube.
+
+    Raises:
+        ValueError: if there are not three planes.
+    """
+    if planes.ndim != 5 or planes.shape[1] != 3:
+        raise ValueError(f"planes must be (b, 3, c, h, w), got {tuple(planes.shape)}")
+    grid = project_to_planes(points * (2 / box_size), plane_axes)
+    read = F.grid_sample(planes.flatten(0, 1), grid.flatten(0, 1)[:, :, None].to(planes), align_corners=False)
+    return rearrange(read, "(b plane) c n 1 -> b plane n c", plane=3)
+
+
+def sample_triplane(
+    planes: Tensor, points: Tensor, *, box_size: float = 1.0, plane_axes: PlaneAxes = "orthogonal"
+) -> Tensor:
+    """The mean of the three planes' features, (b, n, c).
+
+    Differs: EG3D's paper adds the three, its code averages; we average.
+    """
+    return sample_planes(planes, points, box_size=box_size, plane_axes=plane_axes).mean(1)
+
+
+class Decoder(Protocol):
+    """Tri-plane features to raw density and colour, in two halves: rendering wants most points' density only."""
+
+    def density(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., c) mean features to raw density (...) and what `colour` asks for, (..., k)."""
+        ...
+
+    def colour(self, state: Tensor) -> Tensor:
+        """(..., k) to (..., colours) in about [0, 1]."""
+        ...
+
+
+class EqualisedLinear(nn.Module):
+    """A linear layer whose weight is scaled by its fan-in when used, so that all layers learn at one rate.
+
+    Args:
+        lr_multiplier: scales the effective weight and bias, and with them the learning rate.
+    """
+
+    def __init__(self, c_in: int, c_out: int, *, lr_multiplier: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(c_out, c_in) / lr_multiplier)
+        self.bias = nn.Parameter(torch.zeros(c_out))
+        self.lr_multiplier = lr_multiplier
+
+    def effective(self) -> tuple[Tensor, Tensor]:
+        """Weight (c_out, c_in) and bias (c_out,) as they are applied."""
+        return self.weight * (self.lr_multiplier / math.sqrt(self.weight.shape[1])), self.bias * self.lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, *self.effective())
+
+
+class OSGDecoder(nn.Module):
+    """EG3D's decoder: one hidden layer with softplus, then density and colours together.
+
+    Parameter names are the official ones (`net.0`, `net.2`).
+
+    Args:
+        channels: of the planes. hidden: neurons. colours: channels of the rendered feature picture; the first three are
+            its raw RGB.
+        lr_multiplier: EG3D's `decoder_lr_mul`.
+    """
+
+    def __init__(self, channels: int = 32, *, hidden: int = 64, colours: int = 32, lr_multiplier: float = 1.0) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            EqualisedLinear(channels, hidden, lr_multiplier=lr_multiplier),
+            nn.Softplus(),
+            EqualisedLinear(hidden, 1 + colours, lr_multiplier=lr_multiplier),
+        )
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., channels) mean features to colour (..., colours) in [-0.001, 1.001] and raw density (...)."""
+        out = self.net(features)
+        return _widened_sigmoid(out[..., 1:]), out[..., 0]
+
+    def density(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.net[1](_apply(self.net[0], features))
+        weight, bias = self._last()
+        return (hidden @ weight[0].to(hidden)) + bias[0].to(hidden), hidden
+
+    def colour(self, state: Tensor) -> Tensor:
+        weight, bias = self._last()
+        return _widened_sigmoid(F.linear(state, weight[1:].to(state), bias[1:].to(state)))
+
+    def _last(self) -> tuple[Tensor, Tensor]:
+        last = self.net[2]
+        assert isinstance(last, EqualisedLinear)
+        return last.effective()
+
+
+def _apply(layer: nn.Module, x: Tensor) -> Tensor:
+    """The layer in the type of its input, which may be a half one."""
+    assert isinstance(layer, EqualisedLinear)
+    weight, bias = layer.effective()
+    return F.linear(x, weight.to(x), bias.to(x))
+
+
+def _widened_sigmoid(x: Tensor) -> Tensor:
+    """Sigmoid to [-0.001, 1.001], so that full black and white are within reach (from MipNeRF)."""
+    return torch.sigmoid(x) * (1 + 2 * 0.001) - 0.001
+
+
+def triplane_field(
+    planes: Tensor,
+    decoder: Callable[[Tensor], tuple[Tensor, Tensor]],
+    *,
+    box_size: float = 1.0,
+    plane_axes: PlaneAxes = "orthogonal",
+) -> Field:
+    """The field of (b, 3, c, h, w) planes; `decoder` takes mean features (b, n, c) to colour and raw density."""
+
+    def field(points: Tensor) -> tuple[Tensor, Tensor]:
+        return decoder(sample_triplane(planes, points, box_size=box_size, plane_axes=plane_axes))
+
+    return field
