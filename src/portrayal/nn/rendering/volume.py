@@ -69,9 +69,11 @@ class Rendered:
 
 def random_draws(rays: Tensor, config: RayConfig, generator: torch.Generator | None = None) -> Draws:
     """Fresh draws for rays (b, r, 3), as in training."""
-    b, r, _ = rays.shape
-    options = {"generator": generator, "device": rays.device, "dtype": rays.dtype}
-    return Draws(torch.rand(b, r, config.coarse_samples, **options), torch.rand(b, r, config.fine_samples, **options))
+
+    def uniform(count: int) -> Tensor:
+        return torch.rand(*rays.shape[:2], count, generator=generator, device=rays.device, dtype=rays.dtype)
+
+    return Draws(uniform(config.coarse_samples), uniform(config.fine_samples))
 
 
 def middle_draws(rays: Tensor, config: RayConfig) -> Draws:
