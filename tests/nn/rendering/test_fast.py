@@ -89,8 +89,9 @@ def test_same_picture_of_a_smooth_field_for_less_work(white: bool, with_occupanc
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("axes", ["legacy", "orthogonal"])
-def test_same_picture_of_planes(dtype: torch.dtype, axes: PlaneAxes) -> None:
+@pytest.mark.parametrize(("axes", "cells"), [("legacy", 0), ("orthogonal", 0), ("orthogonal", 64)])
+def test_same_picture_of_planes(dtype: torch.dtype, axes: PlaneAxes, cells: int) -> None:
+    """Also where the cells of the occupancy are finer than the steps of the first pass."""
     planes, decoder = soft_planes()
     config = RayConfig(coarse_samples=32, fine_samples=32)
     origins, directions = camera_rays(portrait_camera(), height=SIDE, width=SIDE)
@@ -102,7 +103,8 @@ def test_same_picture_of_planes(dtype: torch.dtype, axes: PlaneAxes) -> None:
         middle_draws(origins, config),
     )
     field = FastField(planes, decoder, plane_axes=axes, dtype=dtype)
-    found = render_fast(field, origins[0], directions[0], config)
+    occupancy = find_occupancy(field, box_size=1.0, device=CPU, resolution=cells) if cells else None
+    found = render_fast(field, origins[0], directions[0], config, occupancy=occupancy)
     assert 0.2 < expected.opacity.mean() < 0.98
     assert psnr(found, expected) > 40
 
@@ -161,14 +163,18 @@ def test_occupancy_keeps_all_that_is_dense() -> None:
     occupancy = find_occupancy(Split(), box_size=1.0, device=CPU, resolution=32)
     points = torch.rand(20000, 3, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.6
     dense = torch.nn.functional.softplus(smooth_head(points)[1] - 1) > 0.1
-    assert bool(occupancy.at(points)[dense].all())
-    assert occupancy.at(points).float().mean() < 0.3
-    assert not occupancy.outside
+    raw, full = occupancy.at(points)
+    assert bool(full[dense].all())
+    assert full.float().mean() < 0.3
+    inside = points.abs().amax(-1) < 0.5
+    torch.testing.assert_close(raw[inside], smooth_head(points[inside])[1], atol=25, rtol=0)
 
 
-def test_a_field_that_is_dense_outside_the_cube_is_not_skipped_there() -> None:
-    occupancy = Occupancy(torch.zeros(4, 4, 4, dtype=torch.bool), 1.0, True)
-    assert occupancy.at(torch.tensor([[0.0, 0, 0], [0.6, 0, 0]])).tolist() == [False, True]
+def test_outside_the_cube_the_density_is_that_of_zero_features() -> None:
+    cells = torch.zeros(4, 4, 4)
+    raw, full = Occupancy(cells, cells == 0, 7.0, 1.0).at(torch.tensor([[0.0, 0, 0], [0.6, 0, 0]]))
+    assert raw.tolist() == [0, 7]
+    assert full.tolist() == [True, False]
 
 
 def test_planes_of_several_faces_are_refused() -> None:

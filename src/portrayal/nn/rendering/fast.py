@@ -118,19 +118,22 @@ def _cell(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
 class Occupancy:
     """Which cells of the cube hold something. Worth its making where planes are looked at more than once."""
 
-    cells: Tensor
-    """(n, n, n) bool, axes z, y, x."""
+    raw: Tensor
+    """(n, n, n) raw density in the middle of each cell, axes z, y, x. What is skipped has this one: a segment averages
+    the raw densities of its ends, so nothing but the right order of magnitude keeps the surface where it is."""
+    full: Tensor
+    """(n, n, n) bool: must be looked at."""
+    outside: float
+    """Raw density outside the cube."""
     box_size: float
-    outside: bool
-    """Whether the field is dense outside the cube."""
 
-    def at(self, points: Tensor) -> Tensor:
-        """(n, 3) points to (n,) bool."""
-        side = len(self.cells)
+    def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 3) points to raw density (n,) of their cells and (n,) bool whether to look closer."""
+        side = len(self.raw)
         index = ((points / self.box_size + 0.5) * side).floor()
         inside = ((index >= 0) & (index < side)).all(-1)
         x, y, z = index.long().clamp(0, side - 1).unbind(-1)
-        return torch.where(inside, self.cells[z, y, x], self.outside)
+        return torch.where(inside, self.raw[z, y, x], self.outside), self.full[z, y, x] & inside
 
 
 @torch.inference_mode()
@@ -147,10 +150,10 @@ def find_occupancy(
     z, y, x = torch.meshgrid(steps, steps, steps, indexing="ij")
     points = torch.stack([x, y, z], -1).flatten(0, 2)
     raw = torch.cat([field.density(part)[0] for part in points.split(1 << 16)])
-    full = (F.softplus(raw - 1) > floor).float().reshape(1, resolution, resolution, resolution)
-    grown = F.max_pool3d(full, 3, 1, padding=1)[0] > 0
+    raw = raw.reshape(resolution, resolution, resolution)
+    grown = F.max_pool3d((F.softplus(raw - 1) > floor).float()[None], 3, 1, padding=1)[0] > 0
     beyond = field.density(points.new_full((1, 3), 2 * box_size))[0]
-    return Occupancy(grown, box_size, bool(F.softplus(beyond - 1) > floor))
+    return Occupancy(raw, grown, float(beyond), box_size)
 
 
 @torch.inference_mode()
@@ -253,7 +256,8 @@ class _FastRays:
         slots = torch.full_like(density, -1, dtype=torch.long)
         chosen = wanted.flatten() if wanted is not None else None
         if self.occupancy is not None:
-            full = self.occupancy.at(points)
+            known, full = self.occupancy.at(points)
+            density = known if chosen is None else torch.where(chosen, known, EMPTY)
             chosen = full if chosen is None else chosen & full
         at = torch.arange(len(points), device=points.device) if chosen is None else chosen.nonzero()[:, 0]
         if len(at):
