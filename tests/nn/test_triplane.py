@@ -37,7 +37,7 @@ def test_parity_of_the_decoder() -> None:
         size["n_features"],
         hidden=size["hidden_dim"],
         colours=size["decoder_output_dim"],
-        lr_multiplier=size["decoder_lr_mul"],
+        rate=size["decoder_lr_mul"],
     )
     fixture.load(decoder)
     colour, density = decoder(fixture.inputs["sampled_features"].mean(1))
@@ -85,7 +85,7 @@ def test_every_coordinate_counts_twice_in_orthogonal_planes(coordinate: int) -> 
 
 
 def test_decoder_in_halves_is_the_decoder() -> None:
-    decoder = OSGDecoder(8, hidden=16, colours=5, lr_multiplier=0.5)
+    decoder = OSGDecoder(8, hidden=16, colours=5, rate=0.5)
     features = torch.randn(2, 7, 8)
     colour, density = decoder(features)
     half_way, state = decoder.density(features)

@@ -16,7 +16,6 @@ EG3D's published code reads x and z twice and never y with z; weights trained wi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -24,6 +23,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from portrayal.nn.stylegan2_layers import EqualLinear
 
 PlaneAxes = Literal["legacy", "orthogonal"]
 
@@ -87,27 +88,6 @@ class Decoder(Protocol):
         ...
 
 
-class EqualisedLinear(nn.Module):
-    """A linear layer whose weight is scaled by its fan-in when used, so that all layers learn at one rate.
-
-    Args:
-        lr_multiplier: scales the effective weight and bias, and with them the learning rate.
-    """
-
-    def __init__(self, c_in: int, c_out: int, *, lr_multiplier: float = 1.0) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(c_out, c_in) / lr_multiplier)
-        self.bias = nn.Parameter(torch.zeros(c_out))
-        self.lr_multiplier = lr_multiplier
-
-    def effective(self) -> tuple[Tensor, Tensor]:
-        """Weight (c_out, c_in) and bias (c_out,) as they are applied."""
-        return self.weight * (self.lr_multiplier / math.sqrt(self.weight.shape[1])), self.bias * self.lr_multiplier
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, *self.effective())
-
-
 class OSGDecoder(nn.Module):
     """EG3D's decoder: one hidden layer with softplus, then density and colours together.
 
@@ -116,15 +96,15 @@ class OSGDecoder(nn.Module):
     Args:
         channels: of the planes. hidden: neurons. colours: channels of the rendered feature picture; the first three are
             its raw RGB.
-        lr_multiplier: EG3D's `decoder_lr_mul`.
+        rate: multiplier of the learning rate, EG3D's `decoder_lr_mul`.
     """
 
-    def __init__(self, channels: int = 32, *, hidden: int = 64, colours: int = 32, lr_multiplier: float = 1.0) -> None:
+    def __init__(self, channels: int = 32, *, hidden: int = 64, colours: int = 32, rate: float = 1.0) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            EqualisedLinear(channels, hidden, lr_multiplier=lr_multiplier),
+            EqualLinear(channels, hidden, rate=rate),
             nn.Softplus(),
-            EqualisedLinear(hidden, 1 + colours, lr_multiplier=lr_multiplier),
+            EqualLinear(hidden, 1 + colours, rate=rate),
         )
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,13 +123,13 @@ class OSGDecoder(nn.Module):
 
     def _last(self) -> tuple[Tensor, Tensor]:
         last = self.net[2]
-        assert isinstance(last, EqualisedLinear)
+        assert isinstance(last, EqualLinear)
         return last.effective()
 
 
 def _apply(layer: nn.Module, x: Tensor) -> Tensor:
     """The layer in the type of its input, which may be a half one."""
-    assert isinstance(layer, EqualisedLinear)
+    assert isinstance(layer, EqualLinear)
     weight, bias = layer.effective()
     return F.linear(x, weight.to(x), bias.to(x))
 

@@ -87,7 +87,7 @@ def generator_from_rosinality(state: Mapping[str, Tensor], *, w_mean: Tensor | N
     Raises:
         ValueError: the file's blur kernel is not [1, 3, 3, 1].
     """
-    converted = {rename(name, ROSINALITY): value for name, value in _without_kernels(state).items()}
+    converted = {rename(name, ROSINALITY): value for name, value in without_kernels(state).items()}
     own = {name: _reshaped(name, value) for name, value in converted.items()}
     centre = torch.zeros(own["mapping.layers.0.weight"].shape[0]) if w_mean is None else w_mean.flatten()
     return own | {"mapping.w_mean": centre}
@@ -99,7 +99,7 @@ def generator_from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: the file's blur kernel is not [1, 3, 3, 1].
     """
-    return {rename(name, NVIDIA): value for name, value in _without_kernels(state).items()}
+    return {rename(name, NVIDIA): value for name, value in without_kernels(state).items()}
 
 
 def discriminator_from_rosinality(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -108,7 +108,7 @@ def discriminator_from_rosinality(state: Mapping[str, Tensor]) -> dict[str, Tens
     Raises:
         ValueError: the file's blur kernel is not [1, 3, 3, 1].
     """
-    return {rename(name, ROSINALITY_DISCRIMINATOR): value for name, value in _without_kernels(state).items()}
+    return {rename(name, ROSINALITY_DISCRIMINATOR): value for name, value in without_kernels(state).items()}
 
 
 def discriminator_from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -117,7 +117,7 @@ def discriminator_from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: the file's blur kernel is not [1, 3, 3, 1].
     """
-    state = _without_kernels(state)
+    state = without_kernels(state)
     largest = max((int(m[1]) for name in state if (m := re.match(r"b(\d+)\.", name))), default=4)
     rules: Sequence[Rule] = (
         (r"^b\d+\.fromrgb\.", "from_rgb."),
@@ -134,7 +134,7 @@ def discriminator_from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return own
 
 
-def _without_kernels(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_kernels(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All but the blur kernels, which must be binomial; rosinality's are multiplied by 4 where they enlarge."""
     kept = {}
     for name, value in state.items():
