@@ -175,3 +175,32 @@ def test_equation_3_has_no_latent_space():
     config = replace(tiny, decomposition="face-vid2vid", affine="network")
     with pytest.raises(InputError, match="decomposition must be mmfa"):
         train_vae.networks(config)
+
+
+def test_the_latent_stage_of_the_light_renderer_needs_no_pictures(tmp_path, folder):
+    config, path = train_vae.configure(Config.tiny().lightened()), tmp_path / "weights.safetensors"
+    data = train_vae.dataset(folder, config, 0, 2)
+    batch = train_vae.STAGE.collate([data[0], data[1]])
+    assert set(batch) == {"expression"}
+    state = start(train_vae.STAGE, config)
+    with pytest.raises(InputError, match="needs a trained main model: give its weights file with --init"):
+        train_vae.train_step(state, batch, config)
+    model = train_vae.model_of(state.networks)
+    for name, mean in model.expression_decoder.named_buffers():
+        if name.endswith("running_mean"):
+            mean.fill_(0.1)
+    values = {name: p.detach().clone() for name, p in state.networks.named_parameters()}
+    first = train_vae.train_step(state, batch, config)["feature"]
+    for _ in range(60):
+        terms = train_vae.train_step(state, batch, config)
+    assert set(terms) == {"feature", "kl", "adversarial", "discriminator"}
+    assert float(terms["feature"]) < 0.8 * float(first)
+    changed = {n for n, p in state.networks.named_parameters() if not torch.equal(p, values[n])}
+    assert changed == {n for n in values if n.startswith(("model.vae.", "discriminator."))}
+    state.average(0.5)
+    picture = train_vae.preview(state, train_vae.preview_batch(folder, config), config)
+    assert picture.shape == (4 * 64, (1 + train_vae.INTERPOLATED) * 64, 3)
+    train_vae.save_weights(path, state, config, {})
+    other = start(train_vae.STAGE, config)
+    train_vae.load_weights(path, other)
+    assert train_vae.model_of(other.networks).vae.trained

@@ -19,6 +19,7 @@ from portrayal.systems.mmfa.animate import (
 )
 from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.driving import MmfaDriving
+from portrayal.systems.mmfa.latent import interpolate_expressions, render_canonical, sample_expressions
 
 DRIVING = MmfaDriving
 STAGES = {
@@ -27,7 +28,7 @@ STAGES = {
     "light": light_train.LIGHT,
     "keypoints": light_train.KEYPOINTS,
 }
-CAPABILITIES = frozenset({"pose", "expression"})
+CAPABILITIES = frozenset({"pose", "expression", "expression_sampling", "canonical_face"})
 
 __all__ = [
     "ABLATIONS",
@@ -41,6 +42,9 @@ __all__ = [
     "driving_pixels",
     "encode_driving",
     "encode_source",
+    "interpolate_expressions",
     "render",
+    "render_canonical",
     "retarget_codes",
+    "sample_expressions",
 ]

@@ -149,10 +149,15 @@ def render(model: Mmfa | GuidedMmfa, source: MmfaSource | LightSource, driving: 
 
 
 def _frames(model: Mmfa, source: MmfaSource, driving: MmfaDriving) -> Tensor:
-    pose, expression = _driven(model, source, driving)
-    n, side = len(driving), source.portrait.image.shape[-1]
+    pose, expression = driven(model, source, driving)
+    keypoints = model.keypoints(source.canonical.expand(len(driving), -1, -1), Motion(pose, expression))
+    return drawn(model, source, keypoints, pose)
+
+
+def drawn(model: Mmfa, source: MmfaSource, keypoints: Tensor, pose: Pose) -> Tensor:
+    """(n, 3, s, s) the portrait with its keypoints at `keypoints` (n, k, 3); `pose` is that of n frames."""
+    n, side = len(keypoints), source.portrait.image.shape[-1]
     own = Pose(*(x.expand(n, *x.shape[1:]) for x in (source.pose.rotation, source.pose.scale, source.pose.translation)))
-    keypoints = model.keypoints(source.canonical.expand(n, -1, -1), Motion(pose, expression))
     generated = model.generate(
         source.volume.expand(n, -1, -1, -1, -1), source.keypoints.expand(n, -1, -1), keypoints, own, pose
     )
@@ -169,7 +174,7 @@ def _codes(model: Mmfa, image: Tensor) -> tuple[Tensor, Tensor]:
     return model.expression_encoder(image), image.new_empty(len(image), 0)
 
 
-def _driven(model: Mmfa, source: MmfaSource, driving: MmfaDriving) -> tuple[Pose, Tensor]:
+def driven(model: Mmfa, source: MmfaSource, driving: MmfaDriving) -> tuple[Pose, Tensor]:
     """Pose and expression of the frames to render."""
     own_expression, own_pose = source.codes
     expression = driving.expression_share[:, None] * own_expression + driving.expression

@@ -13,8 +13,8 @@ from portrayal.types import Driving
 class MmfaDriving(Driving):
     """A motion in codes: those of a rendered frame are share * the source's + these.
 
-    With `expression_input` landmarks the feature is read from `params`, which `motion.retarget` moves onto the
-    portrait; `expression` is (t, 0), or after an edit in the feature's space (t, 256), to be added.
+    With `expression_input` landmarks it is share * what is read from `params`, which `motion.retarget` moves onto the
+    portrait, + `expression`, which is (t, 0) unless it comes out of the latent space (`latent`).
     """
 
     expression: Tensor

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from portrayal.face.morphable import load_face_model
 from portrayal.nn.precision import in_float32
@@ -51,6 +52,10 @@ class LandmarkExpressionEncoder(nn.Module):
         """(b, 478, 3) landmarks in the head frame to f_delta (b, 256)."""
         return self.linear((shape.flatten(1) - self.mean) * 10)
 
+    def change(self, difference: Tensor) -> Tensor:
+        """What f_delta changes by, (b, 256), when the shape changes by `difference` (b, 478, 3), head units."""
+        return F.linear(difference.flatten(1) * 10, self.linear.weight)
+
 
 class GuidedMmfa(nn.Module):
     """MMFA with guided keypoints and the light renderer. Pictures are (b, 3, 256, 256) in [0, 1]."""
@@ -67,6 +72,14 @@ class GuidedMmfa(nn.Module):
         self.renderer = LightRenderer(config.light, keypoints=count)
         v = config.vae
         self.vae = ExpressionVae(features=config.expression.feature, latent=v.latent, hidden=v.hidden)
+
+    def expression_change(self, expression: Tensor) -> Tensor:
+        """The part of f_delta (b, 256) that coefficients b (b, 64) of the linear face model make up.
+
+        The rest of the feature tells whose head it is: the landmarks hold both.
+        """
+        basis = load_face_model(expression.device.type).expression_basis
+        return self.expression_encoder.change((expression @ basis.flatten(1)).unflatten(1, basis.shape[1:]))
 
     def canonical(self, image: Tensor) -> Tensor:
         """p_C, (b, k, 3) in head units."""

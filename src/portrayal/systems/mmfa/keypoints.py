@@ -130,6 +130,18 @@ def transform_keypoints_unscaled(canonical: Tensor, delta: Tensor, rotation: Ten
     return canonical @ rotation.mT + translation[:, None] + delta
 
 
+def neutral_keypoints(canonical: Tensor, scale: Tensor) -> Tensor:
+    """N of Fig. 3, from which Fig. 7 is drawn: equation 5 without rotation, translation and expression.
+
+    Args:
+        canonical: (b, k, 3) p_C. scale: (b,) of the pictures that they are from; 1 with equation 3.
+
+    Returns:
+        (b, k, 3) f p_C.
+    """
+    return scale[:, None, None] * canonical
+
+
 def relative_jacobian(source: Pose, driving: Pose) -> Tensor:
     """J = J_S J_D^-1 of equation 1, with J the derivative of equation 5 with respect to p_C.
 

@@ -47,18 +47,27 @@ def encode_source(model: GuidedMmfa, portrait: Portrait) -> LightSource:
 
 def encode_driving(model: GuidedMmfa, clip: FaceClip) -> MmfaDriving:
     """The motion of a clip; its pixels are not looked at."""
-    empty = clip.params.scale.new_zeros(len(clip.params), 0)
-    return MmfaDriving(clip.params, clip.times, empty, empty.sum(1), empty, empty.sum(1))
+    empty, whole = clip.params.scale.new_zeros(len(clip.params), 0), torch.ones_like(clip.params.scale)
+    return MmfaDriving(clip.params, clip.times, empty, whole, empty, whole)
 
 
 def frames(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Tensor:
     """(n, 3, s, s) a few frames of `animate.render`."""
-    n, side = len(driving), source.portrait.image.shape[-1]
-    pose = tracked_pose(driving.params, side)
-    expression = model.expression_encoder(head_shape(driving.params))
+    pose, expression = driven(model, source, driving)
+    return drawn(model, source, model.keypoints(source.canonical.expand(len(driving), -1, -1), expression, pose), pose)
+
+
+def driven(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> tuple[Pose, Tensor]:
+    """Pose and f_delta (n, 256) of the frames to render."""
+    expression = driving.expression_share[:, None] * model.expression_encoder(head_shape(driving.params))
     if driving.expression.shape[1]:
         expression = expression + driving.expression
-    points = model.keypoints(source.canonical.expand(n, -1, -1), expression, pose)
+    return tracked_pose(driving.params, source.portrait.image.shape[-1]), expression
+
+
+def drawn(model: GuidedMmfa, source: LightSource, points: Tensor, pose: Pose) -> Tensor:
+    """(n, 3, s, s) the portrait with its keypoints at `points` (n, k, 3); `pose` is that of n frames."""
+    n, side = len(points), source.portrait.image.shape[-1]
     appearance = Appearance(*(x.expand(n, *x.shape[1:]) for x in vars(source.appearance).values()))
     own = Pose(*(x.expand(n, *x.shape[1:]) for x in vars(source.pose).values()))
     with _half(points):

@@ -1,7 +1,11 @@
-"""The stage `vae` (Sec. 3.3, Fig. 4): the latent space of the expressions that a trained main model sees in clips."""
+"""The stage `vae` (Sec. 3.3, Fig. 4): the latent space of the expressions that a trained model sees in clips.
+
+With the light renderer, whose features are read from landmarks, no picture is needed: see `guided.expression_change`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -11,19 +15,27 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from portrayal.data.expressions import Expressions
 from portrayal.errors import InputError
+from portrayal.face.morphable import fit_params, load_face_model
 from portrayal.media.image import to_uint8
+from portrayal.systems.mmfa.animate import build, encode_source, render
 from portrayal.systems.mmfa.config import Config
+from portrayal.systems.mmfa.guided import GuidedMmfa
 from portrayal.systems.mmfa.keypoints import Motion
+from portrayal.systems.mmfa.latent import sample_expressions
 from portrayal.systems.mmfa.model import Mmfa
-from portrayal.systems.mmfa.train import PREVIEWED, Face, load_weights, model_of, preview_batch, save_model
+from portrayal.systems.mmfa.train import PREVIEWED, Face, load_weights, preview_batch, save_model
 from portrayal.systems.mmfa.train import dataset as pairs
 from portrayal.systems.mmfa.vae import ExpressionDiscriminator, ExpressionVae, discriminator_loss, vae_losses
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
+from portrayal.types import Portrait
 
 INTERPOLATED = 5
 """Pictures between source and driving expression in the preview."""
+FACES_PER_SAMPLE = 16
+"""Expressions in a sample without pictures: a batch of a few would teach little and cost as much."""
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
@@ -31,7 +43,7 @@ def networks(config: Config) -> dict[str, nn.Module]:
     Raises:
         InputError: equation 3 has no expression feature.
     """
-    model = Mmfa(config)
+    model = build(config)
     model.requires_grad_(False)
     latent_space(model).requires_grad_(True)
     feature, hidden = config.expression.feature, config.vae.hidden
@@ -48,7 +60,10 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
-    """The pairs of the main stage, both pictures of which have an expression."""
+    """The pairs of the main stage, both pictures of which have an expression; or expressions without pictures."""
+    if config.renderer == "light":
+        share = config.light_training.photo_share
+        return Expressions(root, "train", seed=seed, samples=samples, faces=FACES_PER_SAMPLE, photo_share=share)
     return pairs(root, config, seed, samples)
 
 
@@ -74,7 +89,11 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
     return {name: term.detach() for name, term in terms.items()}
 
 
-def latent_space(model: Mmfa) -> ExpressionVae:
+def model_of(networks: nn.ModuleDict) -> Mmfa | GuidedMmfa:
+    return cast(Mmfa | GuidedMmfa, networks["model"])
+
+
+def latent_space(model: Mmfa | GuidedMmfa) -> ExpressionVae:
     """
     Raises:
         InputError: the model has none, because equation 3 has no expression feature.
@@ -85,22 +104,28 @@ def latent_space(model: Mmfa) -> ExpressionVae:
 
 
 @torch.no_grad()
-def expression_features(model: Mmfa, batch: Batch) -> Tensor:
-    """f_delta of both pictures of each pair, (2 b, 256), by the frozen encoder."""
-    encoder = model.expression_encoder
+def expression_features(model: Mmfa | GuidedMmfa, batch: Batch) -> Tensor:
+    """f_delta of both pictures of each pair, (2 b, 256), by the frozen encoder; or of each expression's part of it."""
+    encoder, decoder = model.expression_encoder, model.expression_decoder
     assert encoder is not None  # with a latent space there is one
-    if not any(int(count) for name, count in encoder.named_buffers() if name.endswith("num_batches_tracked")):
+    assert decoder is not None
+    if not any(bool(mean.any()) for name, mean in decoder.named_buffers() if name.endswith("running_mean")):
         raise InputError("the stage vae needs a trained main model: give its weights file with --init")
+    if isinstance(model, GuidedMmfa):
+        return model.expression_change(batch["expression"].flatten(0, 1)).float()
     images = torch.cat([batch["source"], batch["driving"]]).float() / 255
     return encoder.eval()(images).float()
 
 
 @torch.no_grad()
 def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8]:
-    """Rows as in Fig. 8: the driving picture, then the source in its pose with expressions from z_S to z_D."""
+    """Rows as in Fig. 8: the driving picture, then the source in its pose with expressions from z_S to z_D. With the
+    light renderer: a portrait, then it with expressions of z ~ N(0, I)."""
     shown = {name: value[:PREVIEWED] for name, value in batch.items()}
-    source, driving = Face.of(shown, "source"), Face.of(shown, "driving")
     model = model_of(state.averaged)
+    if isinstance(model, GuidedMmfa):
+        return _sampled(model, Face.of(shown, "source"))
+    source, driving = Face.of(shown, "source"), Face.of(shown, "driving")
     vae = latent_space(model)
     canonical, volume = model.canonical(source.image), model.appearance(source.image)
     still, moved = model.motion(source.image, source.pose), model.motion(driving.image, driving.pose)
@@ -116,12 +141,29 @@ def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8
     return to_uint8(torch.cat([torch.cat(list(column), -2) for column in columns], -1)[None])[0]
 
 
+def _sampled(model: GuidedMmfa, faces: Face) -> NDArray[np.uint8]:
+    side, rows = faces.image.shape[-1], []
+    face_model = load_face_model(faces.image.device.type)
+    for image, landmarks in zip(faces.image.split(1), faces.landmarks.split(1), strict=True):
+        params = fit_params(face_model, landmarks, width=side, height=side)
+        source = encode_source(model, Portrait(image, params))
+        drawn = sample_expressions(model, source, INTERPOLATED, torch.Generator().manual_seed(0))
+        rows.append(torch.cat([image, *render(model, source, drawn)]))
+    return to_uint8(torch.cat([torch.cat(list(row), -1) for row in rows], -2)[None])[0]
+
+
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
     """The whole model: the latent space is part of it."""
     save_model(path, state.averaged["model"], metadata, stage="vae")
 
 
+def configure(config: Config) -> Config:
+    """Shorter with the light renderer, where a batch has many more expressions."""
+    return replace(config, steps=min(config.steps, 3000)) if config.renderer == "light" else config
+
+
 STAGE = Stage(
+    configure=configure,
     networks=networks,
     optimizers=optimizers,
     dataset=dataset,
