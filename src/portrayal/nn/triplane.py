@@ -1,9 +1,9 @@
 """Tri-planes (EG3D, Sec. 3.2): features of any 3D point read from three axis-aligned planes, and their decoder.
 
 Convention: world axes as in `face.camera`, x right, y up, z towards the frontal camera. The planes span the cube of
-side `box_size` around the world's origin; outside it every feature is zero. Along a plane's width and height
-coordinates grow with the index, so y is not flipped; corners are not aligned. `plane_axes` says which two coordinates
-are the width and the height of each plane:
+side `box_size` around the world's origin; a plane's features are zero beyond its border, so a point that has left the
+cube along one axis still reads the plane of the other two. Along a plane's width and height coordinates grow with the
+index, so y is not flipped; corners are not aligned. `plane_axes` says which coordinates these are:
 
 | plane | legacy | orthogonal |
 |---|---|---|
@@ -54,7 +54,7 @@ def sample_planes(
         box_size: side of the cube that the planes span, centred on the world's origin.
 
     Returns:
-        (b, 3, n, c), zero outside the cube.
+        (b, 3, n, c), zero beyond a plane's border.
 
     Raises:
         ValueError: if there are not three planes.

@@ -123,17 +123,18 @@ class Occupancy:
     the raw densities of its ends, so nothing but the right order of magnitude keeps the surface where it is."""
     full: Tensor
     """(n, n, n) bool: must be looked at."""
-    outside: float
-    """Raw density outside the cube."""
     box_size: float
 
     def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 3) points to raw density (n,) of their cells and (n,) bool whether to look closer."""
+        """(n, 3) points to raw density (n,) of their cells and (n,) bool whether to look closer.
+
+        Outside the cube always: a point that has left it along one axis is still inside one plane.
+        """
         side = len(self.raw)
         index = ((points / self.box_size + 0.5) * side).floor()
         inside = ((index >= 0) & (index < side)).all(-1)
         x, y, z = index.long().clamp(0, side - 1).unbind(-1)
-        return torch.where(inside, self.raw[z, y, x], self.outside), self.full[z, y, x] & inside
+        return self.raw[z, y, x], self.full[z, y, x] | ~inside
 
 
 @torch.inference_mode()
@@ -152,8 +153,7 @@ def find_occupancy(
     raw = torch.cat([field.density(part)[0] for part in points.split(1 << 16)])
     raw = raw.reshape(resolution, resolution, resolution)
     grown = F.max_pool3d((F.softplus(raw - 1) > floor).float()[None], 3, 1, padding=1)[0] > 0
-    beyond = field.density(points.new_full((1, 3), 2 * box_size))[0]
-    return Occupancy(raw, grown, float(beyond), box_size)
+    return Occupancy(raw, grown, box_size)
 
 
 @torch.inference_mode()

@@ -87,8 +87,7 @@ def middle_draws(rays: Tensor, config: RayConfig) -> Draws:
 def ray_limits(origins: Tensor, directions: Tensor, config: RayConfig) -> tuple[float | Tensor, float | Tensor]:
     """Nearest and farthest depth: the configured numbers, or (b, r) each.
 
-    Rays that miss the cube get the limits of all that hit it together (as in EG3D), or 1 and 2 when none does: the
-    field outside is that of zero features either way.
+    Rays that miss the cube get the limits of all that hit it together (as in EG3D), or 1 and 2 when none does.
     """
     if config.limits is not None:
         return config.limits
