@@ -346,6 +346,7 @@ class Config:
             expression_input="landmarks",
             renderer="light",
             detector=DetectorConfig(keypoints=47, input_factor=8, first=16, largest=128, levels=4, depth=8),
+            vae=VaeConfig(kl=0.1),
             learning_rate=1e-3,
             betas=(0.9, 0.99),
             batch=8,

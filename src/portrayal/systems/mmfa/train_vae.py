@@ -19,6 +19,7 @@ from portrayal.data.expressions import Expressions
 from portrayal.errors import InputError
 from portrayal.face.morphable import fit_params, load_face_model
 from portrayal.media.image import to_uint8
+from portrayal.nn.precision import in_float32
 from portrayal.systems.mmfa.animate import build, encode_source, render
 from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.guided import GuidedMmfa
@@ -141,14 +142,21 @@ def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8
     return to_uint8(torch.cat([torch.cat(list(column), -2) for column in columns], -1)[None])[0]
 
 
-def _sampled(model: GuidedMmfa, faces: Face) -> NDArray[np.uint8]:
-    side, rows = faces.image.shape[-1], []
-    face_model = load_face_model(faces.image.device.type)
-    for image, landmarks in zip(faces.image.split(1), faces.landmarks.split(1), strict=True):
-        params = fit_params(face_model, landmarks, width=side, height=side)
+@in_float32
+def _rows(images: Tensor, landmarks: Tensor, model: GuidedMmfa) -> list[Tensor]:
+    """For each face it and `INTERPOLATED` random expressions, (1 + n, 3, s, s)."""
+    side, rows = images.shape[-1], []
+    face_model = load_face_model(images.device.type)
+    for image, points in zip(images.split(1), landmarks.split(1), strict=True):
+        params = fit_params(face_model, points, width=side, height=side)
         source = encode_source(model, Portrait(image, params))
         drawn = sample_expressions(model, source, INTERPOLATED, torch.Generator().manual_seed(0))
         rows.append(torch.cat([image, *render(model, source, drawn)]))
+    return rows
+
+
+def _sampled(model: GuidedMmfa, faces: Face) -> NDArray[np.uint8]:
+    rows = _rows(faces.image, faces.landmarks, model)
     return to_uint8(torch.cat([torch.cat(list(row), -1) for row in rows], -2)[None])[0]
 
 
