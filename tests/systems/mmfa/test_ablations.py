@@ -30,3 +30,7 @@ def test_a_row_is_trained_once_and_taken_over_afterwards(tmp_path):
     pairs = zip(trained.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) <= 2
+    frames = [path.name for path in (tmp_path / "frames").iterdir()]
+    ABLATIONS["+ L_Exp"].train(config, data, tmp_path / "other", silent)
+    assert frames
+    assert not (tmp_path / "other" / "frames").exists()  # the rows share what is decoded

@@ -81,6 +81,8 @@ class AppearanceConfig:
     """Of the first convolution (face-vid2vid with the SPADE generator: 3)."""
     channels: int = 32
     depth: int = 16
+    """Not below `motion.mask_kernel` where training is in bfloat16 on a CPU: of a 3D convolution whose
+    kernel is longer than the volume torch 2.13 gives wrong gradients there, or crashes."""
     resblocks: int = 6
     """3D residual blocks."""
 
@@ -96,6 +98,8 @@ class MotionConfig:
     """Channels to which the volume is reduced before it is moved by every keypoint."""
     variance: float = 0.01
     """Of the keypoints' heatmaps."""
+    mask_kernel: int = 7
+    """Of the last convolution, which gives M (face-vid2vid: 7)."""
     jacobian: Literal["affine", "identity"] = "affine"
     """J of equation 1. affine: what equation 5 gives, f_S R_S (f_D R_D)^-1; identity: face-vid2vid's released code."""
 
@@ -287,6 +291,8 @@ class Config:
     steps: int = 300_000
     """The paper names neither batch nor length; face-vid2vid's public training sees about as many batches."""
     ema: float = 0.999
+    warmup_steps: int = 100
+    """Of the main stage: steps over which the learning rate rises."""
 
     def __post_init__(self) -> None:
         if (self.renderer == "light") != (self.expression_input == "landmarks"):
@@ -318,24 +324,41 @@ class Config:
 
     @classmethod
     def tiny(cls) -> Self:
-        """The same classes, for tests on a CPU."""
+        """The same classes, for tests on a CPU; learns one clip by heart in minutes (`benchmarks/mmfa_overfit.py`).
+
+        Nothing but the pixels teaches the picture here, so they outweigh the rest: with the weights of `paper` the
+        gradient of equation 9 through a blurred face drowns theirs.
+        """
         return cls(
             image_size=64,
             affine="tracker",
-            detector=DetectorConfig(keypoints=6, input_factor=2, first=16, largest=64, levels=3, depth=8),
+            detector=DetectorConfig(keypoints=6, first=16, largest=64, levels=3, depth=4),
             affine_encoder=EncoderConfig(stem=16, widths=(32, 64), blocks=(1, 1)),
             expression=ExpressionConfig(stem=16, widths=(32, 64), blocks=(1, 1), decoder=(64, 64)),
-            appearance=AppearanceConfig(first=16, largest=64, channels=8, depth=8, resblocks=1),
-            motion=MotionConfig(first=8, largest=32, levels=3, compress=2),
+            appearance=AppearanceConfig(first=16, largest=64, kernel=3, channels=8, depth=4, resblocks=1),
+            motion=MotionConfig(first=8, largest=32, levels=3, compress=1, mask_kernel=3),
             generator=GeneratorConfig(channels=(64, 32, 16)),
             discriminator=(16, 32, 64),
-            loss=LossConfig(perceptual_networks=(), perceptual=0, pixel=20, adversarial=0.1, feature_matching=1),
+            loss=LossConfig(
+                perceptual_networks=(),
+                perceptual=0,
+                pixel=100,
+                adversarial=0.1,
+                feature_matching=1,
+                equivariance=5,
+                keypoint=1,
+                deformation=1,
+                landmarks_face=2,
+                landmarks_mouth=4,
+                landmarks_pupil=4,
+            ),
             vae=VaeConfig(latent=8, hidden=32, learning_rate=1e-3),
             pairs=PairOptions(mirror=False, colour=0),
-            learning_rate=1e-3,
+            learning_rate=3e-3,
             batch=4,
             steps=200,
             ema=0.99,
+            warmup_steps=20,
         )
 
     @classmethod

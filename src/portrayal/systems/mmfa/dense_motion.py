@@ -69,7 +69,7 @@ class DenseMotion(nn.Module):
         # After the hourglass face-vid2vid has one more block that keeps the size.
         self.mix = relu_conv(3, self.hourglass.channels, self.hourglass.channels, 3)
         self.mix_norm = batch_norm(3, self.hourglass.channels)
-        self.mask = conv(3, self.hourglass.channels, keypoints + 1, 7)
+        self.mask = conv(3, self.hourglass.channels, keypoints + 1, config.mask_kernel)
         self.occlusion = conv(2, self.hourglass.channels * depth, 1, 7)
 
     def forward(

@@ -29,6 +29,7 @@ from portrayal.systems.mmfa.features import FeatureNetwork, LandmarkReader, load
 from portrayal.systems.mmfa.keypoints import Motion, Pose
 from portrayal.systems.mmfa.model import Generated, Mmfa
 from portrayal.train.initial import first_misfit
+from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 from portrayal.weights.registry import save_tensors
@@ -115,6 +116,10 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
         )
         for name, module in modules.items()
     }
+
+
+def schedule(config: Config) -> Schedule:
+    return Schedule(warmup_steps=config.warmup_steps)
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
@@ -347,6 +352,7 @@ STAGE = Stage(
     save_weights=save_weights,
     load_weights=load_weights,
     frozen=frozen,
+    schedule=schedule,
     preview_batch=preview_batch,
     validate=validate,
 )

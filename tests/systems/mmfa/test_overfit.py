@@ -1,0 +1,19 @@
+"""The whole of it learns: networks, losses and loop reproduce one clip that they see again and again."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "mmfa_overfit.py"
+
+
+@pytest.mark.slow
+def test_tiny_learns_one_clip_by_heart(tmp_path):
+    spec = importlib.util.spec_from_file_location("mmfa_overfit", SCRIPT)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    outcome = benchmark.overfit(tmp_path, steps=benchmark.STEPS)
+    assert outcome.copied < 25  # the head turns: doing nothing is no answer
+    assert outcome.learned >= 30
+    assert outcome.learned >= outcome.copied + 5
