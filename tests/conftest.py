@@ -61,9 +61,10 @@ def talking(tmp_path_factory: pytest.TempPathFactory, small_portrait: Path, sent
     """A driving video with sound and an uneven frame rate: the small portrait speaks for a second."""
     from portrayal.animation import animate
     from portrayal.media.video import VideoWriter, read_frames
+    from portrayal.options import AnimateOptions
 
     folder = tmp_path_factory.mktemp("talking")
-    animate(small_portrait, sentence, folder / "even.mp4")
+    animate(small_portrait, sentence, folder / "even.mp4", AnimateOptions(system="meshwarp"))
     frames = [frame.image for frame in read_frames(folder / "even.mp4")]
     rate = 16000
     tone = np.sin(np.arange(rate * 6 // 5) * 2 * np.pi * 440 / rate) * 9000

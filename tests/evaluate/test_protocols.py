@@ -128,12 +128,13 @@ def test_compare_writes_all_systems_side_by_side(small_portrait: Path, sentence:
     from portrayal.evaluate.compare import HEADER, compare
     from portrayal.evaluate.options import CompareOptions
     from portrayal.media.video import probe
+    from portrayal.systems import ready
 
     done = compare(small_portrait, sentence, tmp_path / "both.mp4", CompareOptions(frames=6, device="cpu"))
     info = probe(tmp_path / "both.mp4")
     assert info.frames == 6
-    assert (info.width, info.height) == (3 * 256, 256 + HEADER)
-    assert "| meshwarp |" in done.text
+    assert (info.width, info.height) == ((2 + len(ready())) * 256, 256 + HEADER)
+    assert all(f"| {name} |" in done.text for name in ready())
     assert "Peak memory" in (tmp_path / "both.md").read_text()
 
 
