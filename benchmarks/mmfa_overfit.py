@@ -31,6 +31,7 @@ from portrayal.media.image import to_tensor, to_uint8, write_image
 from portrayal.media.video import read_frames
 from portrayal.motion.builtin import builtin_motion
 from portrayal.motion.template import save_template
+from portrayal.options import AnimateOptions
 from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.model import Mmfa
 from portrayal.systems.mmfa.train import STAGE, Face, reconstruct
@@ -95,7 +96,7 @@ def make_clip(data: Path) -> None:
     write_image(portrait, cv2.resize(astronaut()[0:288, 80:368], (256, 256), interpolation=cv2.INTER_AREA))
     turn = builtin_motion("look-around", FRAMES_PER_SECOND)[FRAMES]
     save_template(motion, turn, origin="built in", consent="nobody's face")
-    animate(portrait, motion, clips / "turn.mp4")
+    animate(portrait, motion, clips / "turn.mp4", AnimateOptions(system="meshwarp"))
     track(clips / "turn.mp4", clips / "turn.track.safetensors")
     frames = sum(1 for _ in read_frames(clips / "turn.mp4"))
     with (data / "clips.csv").open("w", newline="") as file:
