@@ -52,7 +52,8 @@ def test_depth_of_a_plane(distance: float, fine: int, disparity: bool) -> None:
     origins, directions = camera_rays(camera, height=5, width=5)
     rendered = render_rays(wall, origins, directions, config, middle_draws(origins, config))
     expected = distance / (directions @ forward)
-    torch.testing.assert_close(rendered.depth, expected, atol=0.03 if not fine else 0.02, rtol=0)
+    # Half a step and the slant of the corner rays; steps of equal disparity are longest (0.024) far away.
+    torch.testing.assert_close(rendered.depth, expected, atol=0.04 if not fine else 0.03, rtol=0)
 
 
 @settings(max_examples=5, deadline=None)
