@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,9 +20,10 @@ from tests.train.toy import STAGE, Config
 
 def run(out, *, devices: int, accumulate: int = 1, steps: int, launcher=()) -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")}
-    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    script = os.path.join(os.path.dirname(__file__), "two_processes.py")
-    command = [sys.executable, *launcher, script, str(out), str(devices), str(accumulate), str(steps)]
+    root = Path(__file__).parents[2]
+    environment |= {"PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "OMP_NUM_THREADS": "1"}
+    script = root / "tests/train/two_processes.py"
+    command = [sys.executable, *launcher, str(script), str(out), str(devices), str(accumulate), str(steps)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
