@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -21,7 +22,7 @@ from tyro.conf import Positional
 
 from portrayal.data.pair_options import PairOptions
 from portrayal.data.pairs import ClipPairs
-from portrayal.data.shard_pairs import ShardPairs
+from portrayal.data.shard_pairs import open_pairs
 from portrayal.data.shards import INDEX
 
 
@@ -60,11 +61,11 @@ def main(options: Options) -> None:
 def measure(options: Options, cache: Path) -> float:
     """Pairs per second, the start of the workers left out."""
     samples, pairs = (options.batches + 1) * options.batch, PairOptions(photos=options.photos)
-    data: ClipPairs | ShardPairs
-    if (options.data / INDEX).is_file():
-        data = ShardPairs(options.data, "train", size=options.size, seed=0, samples=samples, options=pairs)
+    data = open_pairs(options.data, "train", size=options.size, seed=0, samples=samples, options=pairs)
+    if isinstance(data, ClipPairs):
+        data.cache_in(cache)
     else:
-        data = ClipPairs(options.data, "train", size=options.size, seed=0, samples=samples, options=pairs, cache=cache)
+        data.take_part(workers=options.workers, batch=options.batch)
     cv2.setNumThreads(1)  # as in a training
     loader = DataLoader(
         data,
@@ -77,7 +78,7 @@ def measure(options: Options, cache: Path) -> float:
     batches = iter(loader)
     next(batches)
     start, count = time.perf_counter(), 0
-    for batch in batches:
+    for batch in islice(batches, options.batches):
         count += len(batch["source"])
     return count / (time.perf_counter() - start)
 

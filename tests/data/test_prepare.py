@@ -3,12 +3,15 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 import portrayal.data.prepare as module
@@ -18,11 +21,15 @@ from portrayal.data.pair_options import PairOptions
 from portrayal.data.pairs import ClipPairs
 from portrayal.data.prepare import list_jobs, prepare, split_of
 from portrayal.data.prepare_options import ClipRules, PrepareOptions, ShardOptions
-from portrayal.data.shard_pairs import ShardPairs
+from portrayal.data.shard_pairs import ShardPairs, first_pairs
 from portrayal.data.shards import read_index, write_shards
 from portrayal.errors import InputError, MissingFileError
 from portrayal.media.video import VideoWriter, probe, read_frames
+from portrayal.systems.mmfa.config import Config
+from portrayal.systems.mmfa.train import STAGE
 from portrayal.tracking import TRACK_SUFFIX
+from portrayal.train.loop import train
+from portrayal.train.options import RunOptions as TrainOptions
 
 RULES = ClipRules(min_frames=8, min_side=80, max_outside=0.3, min_confidence=0.5)
 OPTIONS = PrepareOptions(size=96, rules=RULES, validation_share=0.0, device="cpu")
@@ -214,15 +221,16 @@ def test_shards_hold_every_clip_once(prepared, shards):
 
 def shard_pairs(shards, **changes):
     plain = PairOptions(mirror=False, colour=0.0)
-    return ShardPairs(shards.out, "train", **{"size": 96, "seed": 0, "samples": 24, "options": plain, **changes})
+    pairs = ShardPairs(shards.out, "train", size=96, seed=0, options=plain)
+    pairs.take_part(**changes)
+    return pairs
 
 
 def test_shards_give_the_pairs_of_the_folder(prepared, shards):
     """Every pair is two frames of one clip with that clip's labels."""
     frames = {c.name: [f.image for f in read_frames(c.video)] for c in clip_table(prepared.out)}
     tracks = {c.name: (load_clip_track(c).params, c.identity) for c in clip_table(prepared.out)}
-    samples = list(shard_pairs(shards))
-    assert len(samples) == 24
+    samples = first_pairs(shard_pairs(shards), 24)
     seen = set()
     for sample in samples:
         clip = next(n for n, (p, _) in tracks.items() if (p.landmarks == sample["source_landmarks"]).all((1, 2)).any())
@@ -240,47 +248,70 @@ def test_shards_give_the_pairs_of_the_folder(prepared, shards):
     assert len(seen) == 3
 
 
-def test_a_resumed_stream_goes_on_where_it_was(shards):
-    whole = list(shard_pairs(shards))
-    rest = list(shard_pairs(shards, start=10))
-    assert len(rest) == 14
-    for a, b in zip(whole[10:], rest, strict=True):
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("seen", [1, 4, 5])
+def test_a_resumed_stream_goes_on_where_it_was(shards, workers, seen):
+    """However many workers take turns, and at whose turn it was."""
+
+    def batches(start, count):
+        loader = DataLoader(shard_pairs(shards, workers=workers, batch=2, start=start), 2, num_workers=workers)
+        return list(islice(loader, count))
+
+    for a, b in zip(batches(0, 7)[seen:], batches(seen, 7 - seen), strict=True):
         assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_each_shard_goes_to_one_worker(shards):
-    alone = [shard_pairs(shards, rank=r, world=3, samples=9) for r in range(3)]
+    alone = [first_pairs(shard_pairs(shards, process=r, processes=3), 3) for r in range(3)]
     clips = [{s["source_landmarks"].numpy().tobytes() for s in part} for part in alone]
-    assert sum(len(list(part)) for part in alone) == 9
     assert not clips[0] & clips[1]
     assert not clips[1] & clips[2]
-    loader = DataLoader(shard_pairs(shards, samples=8), batch_size=2, num_workers=2)
-    assert sum(len(batch["source"]) for batch in loader) == 8
     with pytest.raises(InputError, match="3 train shards for 4 workers"):
-        next(iter(shard_pairs(shards, world=4)))
+        shard_pairs(shards, processes=2, workers=2)
+
+
+def test_training_from_shards(shards, tmp_path):
+    """A run that was stopped in its third step ends with the weights of one that was not."""
+
+    def options(name):
+        return TrainOptions(
+            shards.out, tmp_path / name, precision="32-true", device="cpu", workers=0, save_every_steps=2
+        )
+
+    def interrupted(state, batch, config):
+        if state.step == 3:
+            raise KeyboardInterrupt
+        return STAGE.train_step(state, batch, config)
+
+    config = replace(Config.tiny(), steps=4, batch=2)
+    whole = load_file(train(STAGE, config, options("whole")))
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(STAGE, train_step=interrupted), config, options("parts"))
+    again = load_file(train(STAGE, config, options("parts")))
+    assert all(torch.equal(again[name], value) for name, value in whole.items())
 
 
 def test_bad_shards(shards, tmp_path):
     with pytest.raises(InputError, match=r"there is no validation shard"):
-        ShardPairs(shards.out, "validation", size=96, seed=0, samples=4)
+        ShardPairs(shards.out, "validation", size=96, seed=0)
     with pytest.raises(InputError, match=r"shards\.json cannot be read"):
-        ShardPairs(tmp_path, "train", size=96, seed=0, samples=4)
+        ShardPairs(tmp_path, "train", size=96, seed=0)
     shutil.copytree(shards.out, tmp_path / "shards")
     index = json.loads((tmp_path / "shards" / "shards.json").read_text())
     index["shards"]["train"] = {"pipe:true": 1}
     (tmp_path / "shards" / "shards.json").write_text(json.dumps(index))
-    copy = ShardPairs(tmp_path / "shards", "train", size=96, seed=0, samples=4)
+    copy = ShardPairs(tmp_path / "shards", "train", size=96, seed=0)
     with pytest.raises(InputError, match="can be read"):  # a file of that name is looked for, nothing is executed
         next(iter(copy))
 
 
-def test_a_damaged_shard_is_left_out(shards, tmp_path, caplog):
+def test_a_damaged_shard_is_left_out(shards, tmp_path):
     shutil.copytree(shards.out, tmp_path / "shards")
     first = sorted((tmp_path / "shards").glob("*.tar"))[0]
     first.write_bytes(first.read_bytes()[:3000])
-    copy = ShardPairs(tmp_path / "shards", "train", size=96, seed=0, samples=6)
-    assert len(list(copy)) == 6
-    assert "damaged" in caplog.text
+    copy = ShardPairs(tmp_path / "shards", "train", size=96, seed=0)
+    assert len(first_pairs(copy, 6)) == 6
+    assert "damaged" in copy.skipped[0]
 
 
 def test_a_clip_that_cannot_be_packed_is_named(prepared, tmp_path):

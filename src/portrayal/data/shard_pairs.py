@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -24,12 +24,11 @@ from portrayal.data.bad import BadSample
 from portrayal.data.clips import Clip, Split
 from portrayal.data.frames import FrameCache, Picture
 from portrayal.data.pair_options import PairOptions
-from portrayal.data.pairs import draw_frames, vary
-from portrayal.data.shards import read_index
+from portrayal.data.pairs import ClipPairs, draw_frames, vary
+from portrayal.data.shards import INDEX, read_index
 from portrayal.data.shot import Shot
 from portrayal.errors import InputError
 
-_log = logging.getLogger(__name__)
 PAIRS_PER_CLIP = 4
 """Pairs drawn of a clip each time it comes by; it is decoded once for all of them."""
 SHUFFLED = 256
@@ -37,36 +36,23 @@ SHUFFLED = 256
 
 
 class ShardPairs(IterableDataset[dict[str, Tensor]]):
-    """Pairs with the keys of `pairs.ClipPairs`, without photos; `identity` counts the people of `shards.json`.
+    """An endless stream of pairs with the keys of `pairs.ClipPairs`, without photos.
 
-    The stream of each worker follows from the seed, the rank and the number of workers. It begins again, in another
-    order of shards and with other frames, when its shards are read.
+    `identity` counts the people of `shards.json`. The stream of each worker follows from the seed, the process and the
+    number of workers. It begins again, in another order of shards and with other frames, when its shards are read.
 
     Args:
         root: folder of shards. split: its half.
-        samples: of all workers and ranks together.
-        rank, world: this process and how many there are.
-        start: samples that were seen before a resume, of all together; they are passed over without being decoded.
 
     Raises:
-        InputError: no shards of that half, or (when iterated) fewer shards than workers.
+        InputError: no shards of that half.
     """
 
     def __init__(
-        self,
-        root: Path | str,
-        split: Split,
-        *,
-        size: int,
-        seed: int,
-        samples: int,
-        options: PairOptions | None = None,
-        rank: int = 0,
-        world: int = 1,
-        start: int = 0,
+        self, root: Path | str, split: Split, *, size: int, seed: int, options: PairOptions | None = None
     ) -> None:
-        self.root, self.split, self.size, self.seed, self.samples = Path(root), split, size, seed, samples
-        self.options, self.rank, self.world, self.start = options or PairOptions(), rank, world, start
+        self.root, self.split, self.size, self.seed = Path(root), split, size, seed
+        self.options = options or PairOptions()
         if self.options.photos:
             raise InputError(f"{root}: shards hold no photos; set photos to 0 or train from the clip folder.")
         index = read_index(root)
@@ -77,39 +63,51 @@ class ShardPairs(IterableDataset[dict[str, Tensor]]):
         for name in self.shards:
             if Path(name).name != name:
                 raise InputError(f"{root}: shards.json names {name!r}, which is no file name; pack again")
+        self.skipped: list[str] = []
+        self.take_part()
+
+    def take_part(
+        self, *, process: int = 0, processes: int = 1, workers: int = 0, batch: int = 1, start: int = 0
+    ) -> None:
+        """Stream the share of one process from now on.
+
+        Args:
+            workers: of the loader. batch: samples of each of its batches, which the workers give in turn.
+            start: batches that this process has seen before a resume; their samples are passed over without being
+                decoded. The same place as before, unless one of them had been skipped.
+
+        Raises:
+            InputError: fewer shards than workers of all processes.
+        """
+        self.process, self.batch, self.start = process, batch, start
+        self.workers = max(1, workers)
+        self.all_workers = self.workers * processes
+        if len(self.shards) < self.all_workers:
+            told = f"{len(self.shards)} {self.split} shards for {self.all_workers} workers"
+            raise InputError(f"{self.root}: {told}; use fewer --workers, or pack again with a smaller --shard-mb")
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         info = get_worker_info()
-        workers = (1 if info is None else info.num_workers) * self.world
-        worker = self.rank * (workers // self.world) + (0 if info is None else info.id)
-        if len(self.shards) < workers:
-            told = f"{len(self.shards)} {self.split} shards for {workers} workers"
-            raise InputError(f"{self.root}: {told}; use fewer --workers, or pack again with a smaller --shard-mb")
-        count, first = (n // workers + (worker < n % workers) for n in (self.samples, self.start))
-        draws = self._draws(worker, workers)
-        for number, (bundle, pair, rng) in enumerate(draws):
-            if number >= count:
-                return
-            if number < first:
-                continue
+        worker = ((0 if info is None else info.id) + self.start) % self.workers  # the next batch is the first one's
+        seen = len(range(worker, self.start, self.workers)) * self.batch
+        for bundle, pair, rng in islice(self._draws(self.process * self.workers + worker), seen, None):
             try:
                 source, driving = bundle.shots(pair)
             except BadSample as error:
-                _log.warning("%s. It is skipped.", error.sentence.rstrip("."))
-                count += 1  # another pair takes its place
+                self.skipped.append(error.sentence)
                 continue
             source, driving = vary(source, driving, self.options, rng)
             about = {"identity": torch.tensor(self.identities[bundle.clip.identity]), "pseudo": torch.tensor(False)}
             yield source.tensors("source") | driving.tensors("driving") | about
 
-    def _draws(self, worker: int, workers: int) -> Iterator[tuple[_Bundle, int, Generator]]:
+    def _draws(self, worker: int) -> Iterator[tuple[_Bundle, int, Generator]]:
         """Pairs of this worker in mixed order, nothing decoded: (clip, which of its pairs, randomness of that pair)."""
         waiting: list[tuple[_Bundle, int, Generator]] = []
         rng = np.random.Generator(np.random.PCG64([self.seed, worker]))
         epoch = 0
         while True:
             seen = 0
-            for bundle in self._clips(epoch, worker, workers):
+            for bundle in self._clips(epoch, worker):
                 seen += 1
                 for pair in range(len(bundle.frames)):
                     mixed = np.random.Generator(np.random.PCG64([self.seed, epoch, worker, seen, pair]))
@@ -120,19 +118,24 @@ class ShardPairs(IterableDataset[dict[str, Tensor]]):
                 raise InputError(f"{self.root}: no clip in the shards of worker {worker} can be read; pack again")
             epoch += 1  # a small data set comes again until the buffer is full
 
-    def _clips(self, epoch: int, worker: int, workers: int) -> Iterator[_Bundle]:
+    def _clips(self, epoch: int, worker: int) -> Iterator[_Bundle]:
         """This worker's clips of one pass; every shard is read by exactly one worker."""
         order = np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(len(self.shards))
-        mine = [str(self.root / self.shards[i]) for i in order[worker::workers]]
+        mine = [str(self.root / self.shards[i]) for i in order[worker :: self.all_workers]]
         rng = np.random.Generator(np.random.PCG64([self.seed, epoch, worker]))
         stream = webdataset.DataPipeline(
-            webdataset.SimpleShardList(mine), webdataset.tarfile_to_samples(handler=_warn_and_go_on)
+            webdataset.SimpleShardList(mine), webdataset.tarfile_to_samples(handler=self._go_on)
         )
         for sample in stream:
             try:
                 yield _Bundle.read(sample, self.size, self.options, rng)
             except BadSample as error:
-                _log.warning("%s. It is skipped.", error.sentence)
+                self.skipped.append(error.sentence)
+
+    def _go_on(self, error: Exception) -> bool:
+        """A damaged shard ends early; what could be read of it is used."""
+        self.skipped.append(f"a shard is damaged ({error}); what can be read of it is used; pack it again")
+        return True
 
 
 @dataclass
@@ -206,7 +209,19 @@ class _Bundle:
         )
 
 
-def _warn_and_go_on(error: Exception) -> bool:
-    """A damaged shard ends early; what could be read of it is used."""
-    _log.warning("A shard is damaged (%s); what can be read of it is used. Pack it again.", error)
-    return True
+def open_pairs(
+    root: Path, split: Split, *, size: int, seed: int, samples: int, options: PairOptions
+) -> ClipPairs | ShardPairs:
+    """The pairs of a clip folder, or of a folder of shards.
+
+    Raises:
+        InputError: as the two.
+    """
+    if (root / INDEX).is_file():
+        return ShardPairs(root, split, size=size, seed=seed, options=options)
+    return ClipPairs(root, split, size=size, seed=seed, samples=samples, options=options)
+
+
+def first_pairs(pairs: ClipPairs | ShardPairs, count: int) -> list[dict[str, Tensor]]:
+    """The first ones, made here and now."""
+    return list(islice(pairs, count)) if isinstance(pairs, ShardPairs) else [pairs[i] for i in range(count)]

@@ -10,10 +10,10 @@ from typing import Any
 import cv2
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from portrayal.errors import InputError, PortrayalError
-from portrayal.train.stage import Batch
+from portrayal.train.stage import Batch, Streamed
 
 ATTEMPTS = 20
 """Bad samples in a row before the data is given up."""
@@ -81,11 +81,18 @@ def open_loader(
     workers: int,
     device: torch.device,
 ) -> Loader:
-    """The parts of every batch from step `step` up to `steps`."""
+    """The parts of every batch from step `step` up to `steps`; a streamed dataset does not end there."""
     cv2.setNumThreads(1)  # threads of OpenCV that the data used would hang in the forked workers
+    settings: dict[str, Any]
+    if isinstance(dataset, Streamed):
+        place = {"process": share.process, "processes": share.processes, "start": step * share.parts}
+        dataset.take_part(workers=workers, batch=share.size, **place)
+        settings = {"dataset": _Stream(dataset), "batch_size": share.size}
+    else:
+        samples = _Tolerant(dataset, stride=share.batch, samples=steps * share.batch)
+        settings = {"dataset": samples, "batch_sampler": share.indices(step, steps)}
     loader: DataLoader[Any] = DataLoader(
-        _Tolerant(dataset, stride=share.batch, samples=steps * share.batch),
-        batch_sampler=share.indices(step, steps),
+        **settings,
         num_workers=workers,
         collate_fn=_Collate(collate),
         prefetch_factor=4 if workers else None,
@@ -94,6 +101,18 @@ def open_loader(
         generator=torch.Generator(),  # its own, so that opening a loader changes no other random number
     )
     return Loader(iter(loader), device)
+
+
+class _Stream(IterableDataset[tuple[Batch, list[str]]]):
+    """Every sample with what was left out before it."""
+
+    def __init__(self, dataset: Streamed) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator[tuple[Batch, list[str]]]:
+        for sample in self.dataset:
+            skipped, self.dataset.skipped = self.dataset.skipped, []
+            yield sample, skipped
 
 
 class _Tolerant(Dataset[tuple[Batch, list[str]]]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -27,6 +27,19 @@ class KeepsFrames(Protocol):
         """Use this folder from now on; it is made when needed."""
 
 
+@runtime_checkable
+class Streamed(Protocol):
+    """An `IterableDataset` that is read from front to back and has no end."""
+
+    skipped: list[str]
+    """Why samples were left out; whoever reads it empties it."""
+
+    def take_part(self, *, process: int, processes: int, workers: int, batch: int, start: int) -> None:
+        """Stream the share of one process: batches of `batch` samples, `start` of which were seen before a resume."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage of a system's training. Its configuration has `batch`, `steps` and `ema` beside its own fields."""
@@ -36,7 +49,8 @@ class Stage:
     optimizers: Callable[[nn.ModuleDict, Any], dict[str, torch.optim.Optimizer]]
     """Each with its greatest learning rate."""
     dataset: Callable[[Path, Any, int, int], Dataset[Batch]]
-    """(data folder, config, seed, samples) -> map-style dataset; a sample depends on (seed, index) alone.
+    """(data folder, config, seed, samples) -> map-style dataset; a sample depends on (seed, index) alone. Or
+    one that is `Streamed`.
 
     A PortrayalError (`data.bad.BadSample`) means that this sample cannot be made: another takes its place and it is
     counted."""

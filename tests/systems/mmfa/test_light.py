@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from portrayal.face.pose import angles_to_rotation
-from portrayal.systems.mmfa.config import Config, LightConfig
+from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.guided import GUIDES
 from portrayal.systems.mmfa.keypoints import Pose
 from portrayal.systems.mmfa.light import (
@@ -23,6 +23,7 @@ from portrayal.systems.mmfa.light import (
     sample,
     sparse_motions,
 )
+from portrayal.systems.mmfa.light_config import LightConfig
 
 K = 5
 SMALL = LightConfig(

@@ -13,9 +13,10 @@ import portrayal.systems.mmfa as mmfa
 from portrayal.face.morphable import fit_params, load_face_model, params_to_landmarks
 from portrayal.face.pose import angles_to_rotation
 from portrayal.motion.options import RetargetOptions
-from portrayal.systems.mmfa.config import Config, DetectorConfig, ExpressionConfig, LightConfig
+from portrayal.systems.mmfa.config import Config, DetectorConfig, ExpressionConfig
 from portrayal.systems.mmfa.guided import GUIDES, GuidedMmfa, guided_keypoints
 from portrayal.systems.mmfa.keypoints import tracked_pose
+from portrayal.systems.mmfa.light_config import LightConfig
 from portrayal.types import FaceClip, FaceParams, Portrait
 
 SIDE = 160

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 from portrayal.data.pair_options import PairOptions
+from portrayal.systems.mmfa.light_config import LightConfig, LightLosses, LightTraining
 
 
 @dataclass(frozen=True)
@@ -195,50 +196,6 @@ class VaeConfig:
 
 
 @dataclass(frozen=True)
-class LightConfig:
-    """Sizes of the light renderer, for pictures of 256 x 256."""
-
-    volume_channels: int = 16
-    depth: int = 4
-    near: float = -0.6
-    far: float = 0.2
-    """z of the first and the last depth slice."""
-    motion_channels: int = 48
-    channels: tuple[int, int, int] = (64, 48, 16)
-    """Of the generator at a quarter, half and the whole resolution."""
-    source_channels: tuple[int, int] = (24, 64)
-    """Of the source's features at half and a quarter of the resolution."""
-    blocks: int = 4
-    """Residual blocks of the generator at a quarter of the resolution."""
-
-
-@dataclass(frozen=True)
-class LightLosses:
-    """Weights of the light renderer's terms."""
-
-    pixels: float = 4.0
-    features: float = 1.0
-    moved: float = 1.0
-    painted: float = 1.0
-    landmarks: float = 0.0
-    """Equation 9, on half of each batch."""
-
-
-@dataclass(frozen=True)
-class LightTraining:
-    """How the light renderer and its guided keypoints are trained."""
-
-    losses: LightLosses = field(default_factory=LightLosses)
-    weight_decay: float = 1e-4
-    point_noise: float = 0.004
-    """Standard deviation of the noise on the keypoints, head units."""
-    guided: bool = True
-    """The renderer learns with the guides' own landmarks; False: with the keypoints that the networks give."""
-    photo_share: float = 0.35
-    """Of the samples that are photos moved by meshwarp."""
-
-
-@dataclass(frozen=True)
 class Conventions:
     """What an imported checkpoint has learned to live with. The defaults are the project's own conventions."""
 
@@ -369,6 +326,7 @@ class Config:
             expression_input="landmarks",
             renderer="light",
             detector=DetectorConfig(keypoints=47, input_factor=8, first=16, largest=128, levels=4, depth=8),
+            discriminator=(32, 64, 128, 256),
             vae=VaeConfig(kl=0.1),
             learning_rate=1e-3,
             betas=(0.9, 0.99),
@@ -380,9 +338,10 @@ class Config:
 
     @classmethod
     def refine(cls) -> Self:
-        """`compact`, going on from its weights (--init): the renderer with the keypoints that the networks give, and
-        equation 9."""
-        training = LightTraining(losses=LightLosses(landmarks=4.0), guided=False)
+        """`compact`, going on from its weights (--init): the renderer with the keypoints that the networks give, with
+        equation 9 and the terms of a discriminator."""
+        weights = LightLosses(landmarks=4.0, adversarial=0.2, feature_matching=1.0)
+        training = LightTraining(losses=weights, guided=False)
         return replace(cls.compact(), light_training=training, learning_rate=3e-4, steps=600, ema=0.99)
 
     def lightened(self) -> Self:

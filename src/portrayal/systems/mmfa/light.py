@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from portrayal.systems.mmfa.config import LightConfig
 from portrayal.systems.mmfa.keypoints import Pose, relative_jacobian
+from portrayal.systems.mmfa.light_config import LightConfig
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from portrayal.errors import InputError
 from portrayal.nn.pretrained import DEV_WEIGHTS, development_weights, load_mobilefacenet
 from portrayal.systems.mmfa import losses
 from portrayal.systems.mmfa.config import Config
+from portrayal.systems.mmfa.discriminator import Discriminator
 from portrayal.systems.mmfa.features import LandmarkReader
 from portrayal.systems.mmfa.guided import EYES, GUIDES, MOUTH, GuidedMmfa, guided_keypoints
 from portrayal.systems.mmfa.keypoints import Pose, transform_keypoints
@@ -35,6 +36,13 @@ from portrayal.train.loop import Batch, Stage, TrainState
 
 def networks(config: Config) -> dict[str, nn.Module]:
     return {"model": GuidedMmfa(config)}
+
+
+def renderer_networks(config: Config) -> dict[str, nn.Module]:
+    chosen = networks(config)
+    if config.light_training.losses.adversarial:
+        chosen["discriminator"] = Discriminator(config.discriminator)
+    return chosen
 
 
 def _adamw(parameters: list[nn.Parameter], config: Config) -> torch.optim.Optimizer:
@@ -51,7 +59,11 @@ def renderer_optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, tor
     model = model_of(modules)
     model.requires_grad_(False)
     model.renderer.requires_grad_(True)
-    return {"renderer": _adamw(list(model.renderer.parameters()), config)}
+    chosen = {"renderer": _adamw(list(model.renderer.parameters()), config)}
+    if "discriminator" in modules:
+        parameters = modules["discriminator"].parameters()
+        chosen["discriminator"] = torch.optim.Adam(parameters, lr=config.learning_rate, betas=(0.5, 0.99))
+    return chosen
 
 
 def model_of(modules: nn.ModuleDict) -> GuidedMmfa:
@@ -141,21 +153,54 @@ def attention(points: Tensor, size: int = 64) -> Tensor:
 def renderer_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
     """One step of the renderer."""
     training = config.light_training
-    out = render(model_of(state.networks), batch, noise=training.point_noise)
+    weights = training.losses
     truth, pose = to_input(batch["driving"]), pose_of(batch, "driving")
-    weight = attention(guided_keypoints(batch["driving_shape"], pose))
-    terms = picture_terms(out, truth, weight)
-    if training.losses.features:
-        terms["features"] = feature_term(state.frozen["features"], out[config.image_size].picture, truth)
-    if training.losses.landmarks:
-        terms["landmarks"] = landmark_term(state, out[config.image_size].picture, truth, batch["driving_shape"], pose)
-    total = torch.stack([getattr(training.losses, name) * term for name, term in terms.items()]).sum()
-    state.backward(total)
-    norm = state.step_optimizer("renderer", clip=1.0)
+    window = random_window(config.image_size)
+    with state.only("renderer"):
+        out = render(model_of(state.networks), batch, noise=training.point_noise)
+        picture = out[config.image_size].picture
+        terms = picture_terms(out, truth, attention(guided_keypoints(batch["driving_shape"], pose)))
+        if weights.features:
+            terms["features"] = feature_term(state.frozen["features"], picture, truth, window)
+        if weights.landmarks:
+            terms["landmarks"] = landmark_term(state, picture, truth, batch["driving_shape"], pose)
+        if weights.adversarial:
+            terms |= adversarial_terms(state.networks["discriminator"], picture[window], truth[window])
+        state.backward(torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum())
+        norm = state.step_optimizer("renderer", clip=1.0)
+    if weights.adversarial:
+        terms["discriminator"] = discriminator_step(state, picture[window].detach(), truth[window])
     with torch.no_grad():
-        error = (out[config.image_size].picture - truth).square().flatten(1).mean(1)
+        error = (picture - truth).square().flatten(1).mean(1)
         terms["psnr"] = (-10 * error.clamp_min(1e-6).log10()).mean()
     return terms if norm is None else terms | {"gradient": norm}
+
+
+def random_window(side: int) -> tuple[slice, ...]:
+    """A quarter of the picture, somewhere about its middle; the same of every picture (b, c, h, w)."""
+    half = side // 2
+    y, x = (int(v) for v in torch.randint(side // 10, half - side // 10, (2,)))
+    return slice(None), slice(None), slice(y, y + half), slice(x, x + half)
+
+
+def adversarial_terms(discriminator: nn.Module, made: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """A.2 for the renderer."""
+    features, logits = discriminator(made)
+    with torch.no_grad():
+        wanted, _ = discriminator(truth)
+    return {
+        "adversarial": losses.generator_adversarial([logits]),
+        "feature_matching": losses.feature_matching(wanted, features),
+    }
+
+
+def discriminator_step(state: TrainState, made: Tensor, truth: Tensor) -> Tensor:
+    discriminator = state.networks["discriminator"]
+    with state.only("discriminator"):
+        loss = losses.discriminator_adversarial([discriminator(truth)[1]], [discriminator(made)[1]])
+        state.backward(loss)
+        state.step_optimizer("discriminator", clip=1.0)
+    return loss.detach()
 
 
 def picture_terms(out: dict[int, Painted], truth: Tensor, weight: Tensor) -> dict[str, Tensor]:
@@ -173,12 +218,10 @@ def picture_terms(out: dict[int, Painted], truth: Tensor, weight: Tensor) -> dic
     return {"pixels": torch.stack(pixels).mean(), "moved": moved, "painted": torch.stack(painted).mean()}
 
 
-def feature_term(features: nn.Module, made: Tensor, truth: Tensor) -> Tensor:
+def feature_term(features: nn.Module, made: Tensor, truth: Tensor, window: tuple[slice, ...]) -> Tensor:
     """Perceptual distance of a window of every picture, and of half of the pictures at half their size."""
-    side = made.shape[-1]
-    few, half = max(1, len(truth) // 2), side // 2
-    y, x = (int(v) for v in torch.randint(side // 10, half - side // 10, (2,)))
-    views = [torch.cat([F.avg_pool2d(p[:few], 2), p[:, :, y : y + half, x : x + half]]) for p in (made, truth)]
+    few = max(1, len(truth) // 2)
+    views = [torch.cat([F.avg_pool2d(p[:few], 2), p[window]]) for p in (made, truth)]
     return feature_distance(features, *views)
 
 
@@ -246,7 +289,7 @@ def configure_keypoints(config: Config) -> Config:
 
 LIGHT = Stage(
     configure=Config.lightened,
-    networks=networks,
+    networks=renderer_networks,
     optimizers=renderer_optimizers,
     dataset=dataset,
     collate=default_collate,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from portrayal.data.pair_options import PairOptions
-from portrayal.data.pairs import ClipPairs
+from portrayal.data.shard_pairs import first_pairs, open_pairs
 from portrayal.errors import InputError
 from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import fit_similarity, picture_to_head
@@ -38,6 +38,8 @@ CLIP = 10.0
 """Largest norm of the gradient of each optimizer: a guard against single bad batches."""
 PREVIEWED, VALIDATED = 4, 32
 """Pairs of the preview, and of `validate`."""
+PLAIN = PairOptions(mirror=False, colour=0.0)
+"""Of these pairs."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def schedule(config: Config) -> Schedule:
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
-    return ClipPairs(root, "train", size=config.image_size, seed=seed, samples=samples, options=config.pairs)
+    return open_pairs(root, "train", size=config.image_size, seed=seed, samples=samples, options=config.pairs)
 
 
 def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
@@ -306,13 +308,13 @@ def validate(state: TrainState, config: Config, root: Path) -> dict[str, float]:
 @lru_cache(maxsize=4)
 def held_out(root: Path, config: Config, count: int) -> Batch:
     """The first `count` validation pairs; of a folder without validation clips, training pairs."""
-    plain = PairOptions(mirror=False, colour=0.0)
+    read = partial(open_pairs, root, size=config.image_size, seed=0, samples=count, options=PLAIN)
     try:
-        pairs = ClipPairs(root, "validation", size=config.image_size, seed=0, samples=count, options=plain)
+        pairs = read("validation")
     except InputError:
-        pairs = ClipPairs(root, "train", size=config.image_size, seed=0, samples=count, options=plain)
+        pairs = read("train")
     with torch.autocast("cpu", enabled=False):  # labels are fitted here and not in a worker
-        return default_collate([pairs[i] for i in range(count)])
+        return default_collate(first_pairs(pairs, count))
 
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
