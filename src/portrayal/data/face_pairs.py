@@ -14,18 +14,13 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from portrayal.data import augment
-from portrayal.data.clip_labels import ClipLabels
 from portrayal.data.clips import Split
-from portrayal.data.frames import FrameCache
-from portrayal.data.pairs import PairClip, pair_table
-from portrayal.data.pseudo_pairs import PhotoPairs
+from portrayal.data.pairs import PairClip, PairData
 from portrayal.face.morphable import load_face_model
 from portrayal.face.topology import MIRROR
 from portrayal.media.crop import Crop, params_to_crop
-from portrayal.media.video import probe
 from portrayal.motion.compose import head_shape
 from portrayal.types import FaceParams
 
@@ -36,7 +31,7 @@ VARIANTS = 5
 _FLIP = np.array([-1, 1, 1], np.float32)
 
 
-class FacePairs(Dataset[dict[str, Tensor]]):
+class FacePairs(PairData):
     """Samples: under `source` and `driving` a picture (3, s, s) uint8, and with these endings
 
     `_rotation` (3, 3), `_scale` (), `_translation` (2,): the pose, normalised over the crop (`keypoints.Pose`);
@@ -45,13 +40,8 @@ class FacePairs(Dataset[dict[str, Tensor]]):
     Further `neutral` (478, 3), the person at rest by the linear face model; and of 4 * `more` other faces without
     pictures `more_shape` and `more_neutral` (4 * more, 478, 3).
 
-    Args:
-        root: clip folder. split: its half. size: side of the pictures in pixels. samples: length of the data set.
+    Args: as of `PairData`, and
         photo_share: of the samples that are photos with their face moved by meshwarp.
-        cache: folder for decoded frames, fitted labels and moved photos.
-
-    Raises:
-        InputError: as `data.pairs.pair_table`.
     """
 
     def __init__(
@@ -66,19 +56,9 @@ class FacePairs(Dataset[dict[str, Tensor]]):
         more: int = 0,
         cache: Path | None = None,
     ) -> None:
-        self.root, self.size, self.seed, self.samples = Path(root), size, seed, samples
         self.photo_share, self.more = photo_share, more
-        self.table = pair_table(root, split, photos=photo_share > 0)
-        self._sides: dict[str, int] = {}
-        self.cache_in(cache)
-
-    def cache_in(self, folder: Path | None) -> None:
-        """Keep decoded frames, fitted labels and moved photos in `folder` from now on; None keeps none."""
-        self.frames, self.labels = FrameCache(folder, self.size), ClipLabels(folder)
-        self.photos = PhotoPairs(self.root, size=self.size, variants=VARIANTS, cache=folder)
-
-    def __len__(self) -> int:
-        return self.samples
+        variants = VARIANTS if photo_share else 0
+        super().__init__(root, split, size=size, seed=seed, samples=samples, variants=variants, cache=cache)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """
@@ -117,10 +97,7 @@ class FacePairs(Dataset[dict[str, Tensor]]):
 
     def _in_frames(self, chosen: PairClip, params: FaceParams) -> FaceParams:
         """Labels are in pixels of the clip, which may have another size than its cached frames."""
-        clip = chosen.clip
-        if clip.name not in self._sides:
-            self._sides[clip.name] = probe(clip.video).height
-        k = self.size / self._sides[clip.name]
+        k = self.size / self.side(chosen.clip)
         return params if k == 1 else params_to_crop(params, Crop(np.array([[k, 0, 0], [0, k, 0.0]]), self.size))
 
     def _draw_more(self, rng: Generator) -> dict[str, Tensor]:

@@ -115,18 +115,16 @@ def check_halves(table: Path, rows: Iterable[tuple[str, Split]]) -> None:
             raise InputError(f"{sentence}; give all of its clips the same split")
 
 
-class ClipPairs(Dataset[dict[str, Tensor]]):
-    """Pairs from a clip folder.
-
-    A sample holds, for the roles source and driving: the picture (3, s, s) uint8 under the role's name, and
-    `<role>_landmarks` (478, 3), `<role>_rotation` (3, 3), `<role>_translation` (3,), `<role>_scale` (), float32 in
-    pixels of it (`types.FaceParams`); further `identity` () int64 and `pseudo` () bool: made from a photo.
+class PairData(Dataset[dict[str, Tensor]]):
+    """What data sets of pairs from a clip folder share: its table, and its pictures and labels through one cache.
 
     Args:
         root: clip folder. split: its half.
         size: side of the pictures in pixels.
         samples: length of the data set.
-        cache: folder for decoded frames; may be shared by runs. None decodes every time.
+        variants: moved pictures of each photo; 0 uses no photos.
+        cache: folder for decoded frames, fitted labels and moved photos; may be shared by runs. None decodes every
+            time.
 
     Raises:
         InputError: as `pair_table`.
@@ -140,23 +138,52 @@ class ClipPairs(Dataset[dict[str, Tensor]]):
         size: int,
         seed: int,
         samples: int,
-        options: PairOptions | None = None,
+        variants: int,
         cache: Path | None = None,
     ) -> None:
         self.root, self.size, self.seed, self.samples = Path(root), size, seed, samples
-        self.options = options or PairOptions()
-        self.table = pair_table(root, split, photos=self.options.photos > 0)
+        self.table = pair_table(root, split, photos=variants > 0)
+        self._variants = variants
         self._sides: dict[str, int] = {}
         self.cache_in(cache)
 
     def cache_in(self, folder: Path | None) -> None:
-        """Keep decoded frames, fitted labels and warped photos in `folder` from now on; None keeps none."""
+        """Use this folder as the cache from now on; None keeps nothing."""
         self.frames, self.labels = FrameCache(folder, self.size), ClipLabels(folder)
-        variants = self.options.photo_variants
-        self.photos = PhotoPairs(self.root, size=self.size, variants=variants, cache=folder)
+        self.photos = PhotoPairs(self.root, size=self.size, variants=self._variants, cache=folder)
 
     def __len__(self) -> int:
         return self.samples
+
+    def side(self, clip: Clip) -> int:
+        """Side of the clip's own pictures, which its labels are in."""
+        if clip.name not in self._sides:
+            self._sides[clip.name] = probe(clip.video).height
+        return self._sides[clip.name]
+
+
+class ClipPairs(PairData):
+    """Pairs as MMFA trains on them, in the picture's own frame.
+
+    A sample holds, for the roles source and driving: the picture (3, s, s) uint8 under the role's name, and
+    `<role>_landmarks` (478, 3), `<role>_rotation` (3, 3), `<role>_translation` (3,), `<role>_scale` (), float32 in
+    pixels of it (`types.FaceParams`); further `identity` () int64 and `pseudo` () bool: made from a photo.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: Split,
+        *,
+        size: int,
+        seed: int,
+        samples: int,
+        options: PairOptions | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        self.options = options or PairOptions()
+        variants = self.options.photo_variants if self.options.photos else 0
+        super().__init__(root, split, size=size, seed=seed, samples=samples, variants=variants, cache=cache)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """
@@ -181,7 +208,7 @@ class ClipPairs(Dataset[dict[str, Tensor]]):
         frames = draw_frames(chosen.frames, self.options.candidates, rng)
         pictures = self.frames.read(chosen.clip, frames)
         params = self.labels.read(chosen.clip, frames)
-        side = self._side(chosen.clip)
+        side = self.side(chosen.clip)
         source, driving = (Shot.of(picture, params, i, side=side) for i, picture in enumerate(pictures))
         return source, driving, chosen.clip.identity
 
@@ -190,12 +217,6 @@ class ClipPairs(Dataset[dict[str, Tensor]]):
         still, moved = self.photos.draw(photo, rng)
         source, driving = (still, moved) if self.options.photo_is_source else (moved, still)
         return source, driving, photo.identity
-
-    def _side(self, clip: Clip) -> int:
-        """Side of the clip's own pictures, which its labels are in."""
-        if clip.name not in self._sides:
-            self._sides[clip.name] = probe(clip.video).height
-        return self._sides[clip.name]
 
 
 def draw_frames(frames: NDArray[np.intp], candidates: int, rng: Generator) -> list[int]:

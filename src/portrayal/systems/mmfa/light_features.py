@@ -13,8 +13,8 @@ from portrayal.nn.mobilefacenet import Bottleneck, Layer, MobileFaceNet
 BLOCKS = 7
 
 
-class IdentityFeatures(nn.Module):
-    """Feature maps of MobileFaceNet at a half to an eighth of the resolution, batch norms folded."""
+class FoldedFeatures(nn.Module):
+    """Feature maps of MobileFaceNet on a picture as it is, at 1/2 to 1/8 of its resolution, batch norms folded."""
 
     def __init__(self, net: MobileFaceNet) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ from portrayal.systems.mmfa.features import LandmarkReader
 from portrayal.systems.mmfa.guided import EYES, GUIDES, MOUTH, GuidedMmfa, guided_keypoints
 from portrayal.systems.mmfa.keypoints import Pose, transform_keypoints
 from portrayal.systems.mmfa.light import Painted, pixel_grid
-from portrayal.systems.mmfa.light_features import IdentityFeatures, feature_distance
+from portrayal.systems.mmfa.light_features import FoldedFeatures, feature_distance
 from portrayal.systems.mmfa.train import load_weights, save_model
 from portrayal.train.loop import Batch, Stage, TrainState
 
@@ -97,7 +97,7 @@ def frozen(config: Config) -> dict[str, nn.Module]:
                 f"the stage light compares features of MobileFaceNet; set {DEV_WEIGHTS} to the folder with its "
                 "mobilefacenet.npz, or light_training.losses.features to 0"
             )
-        chosen["features"] = IdentityFeatures(load_mobilefacenet(path))
+        chosen["features"] = FoldedFeatures(load_mobilefacenet(path))
     if weights.landmarks:
         chosen["landmarks"] = LandmarkReader()
     return chosen
@@ -299,14 +299,12 @@ LIGHT = Stage(
     load_weights=load_weights,
     frozen=frozen,
 )
-KEYPOINTS = Stage(
+KEYPOINTS = replace(
+    LIGHT,
     configure=configure_keypoints,
     networks=networks,
     optimizers=keypoint_optimizers,
     dataset=partial(dataset, more=12),
-    collate=default_collate,
     train_step=keypoint_step,
-    preview=preview,
-    save_weights=save_weights,
-    load_weights=load_weights,
+    frozen=None,
 )
