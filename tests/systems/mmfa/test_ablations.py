@@ -6,6 +6,8 @@ import torch
 
 from portrayal.systems.mmfa.ablations import ABLATIONS
 from portrayal.systems.mmfa.config import Config
+from portrayal.systems.mmfa.model import Mmfa
+from portrayal.systems.mmfa.train import STAGE
 from portrayal.tracking import silent
 from tests.data.made_faces import make_folder
 
@@ -20,6 +22,15 @@ def test_each_row_adds_a_loss_and_changes_nothing_else():
         assert [getattr(r.loss, name) > 0 for r in rows] == [False, False, False, True]
     assert rows[-1] == config
     assert all(replace(row, loss=config.loss) == config for row in rows)
+
+
+def test_compact_has_the_rows_of_the_unsupervised_method():
+    """The light renderer has other losses; main and its ablation take the paper's own at that scale."""
+    rows = [row.config(Config.compact()) for row in ABLATIONS.values()]
+    assert {row.renderer for row in rows} == {"volume"}
+    assert rows[-1] == Config.compact().unguided() == STAGE.configure(Config.compact())
+    assert Config.tiny().unguided() == Config.tiny()
+    Mmfa(rows[-1])
 
 
 def test_a_row_is_trained_once_and_taken_over_afterwards(tmp_path):

@@ -12,8 +12,9 @@ from portrayal.errors import InputError
 from portrayal.face.morphable import fit_params, load_face_model
 from portrayal.systems.mmfa import train as main
 from portrayal.systems.mmfa import train_vae
-from portrayal.systems.mmfa.config import Config, LossConfig
+from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.deform import Deformation
+from portrayal.systems.mmfa.loss_config import LossConfig
 from portrayal.train.stage import Stage
 from portrayal.train.state import TrainState
 from tests.data.made_faces import make_folder

@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 from torch import nn
 
 from portrayal.evaluate.ablation import Ablation
-from portrayal.face.tracker import pick_device
 from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.model import Mmfa
 from portrayal.systems.mmfa.train import STAGE
@@ -30,6 +29,7 @@ def without(*names: str) -> Callable[[Config], Config]:
     off = {weight: 0.0 for name in names for weight in WEIGHTS[name]}
 
     def change(config: Config) -> Config:
+        config = config.unguided()
         return replace(config, loss=replace(config.loss, **off))  # type: ignore[arg-type]
 
     return change
@@ -38,13 +38,11 @@ def without(*names: str) -> Callable[[Config], Config]:
 def train_row(config: Config, data: Path, folder: Path, progress: Progress) -> nn.Module:
     """Train the main stage; the loop shows its own progress and continues what the folder holds.
 
-    The rows share decoded frames. On a CPU it is in float32, where `tiny` is as fast and the rows differ by less noise.
+    The rows share decoded frames.
     """
     from portrayal.train.loop import train
 
     options = RunOptions(data=data, out=folder, cache=folder.parent / "frames")
-    if pick_device(options.device).type == "cpu":
-        options = replace(options, precision="32-true")
     model = Mmfa(config)
     model.load_state_dict(load_file(train(STAGE, config, options, name="mmfa main")))
     return model.eval()

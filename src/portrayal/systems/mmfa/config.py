@@ -11,6 +11,7 @@ from typing import Literal, Self
 
 from portrayal.data.pair_options import PairOptions
 from portrayal.systems.mmfa.light_config import LightConfig, LightLosses, LightTraining
+from portrayal.systems.mmfa.loss_config import LossConfig, VaeConfig
 
 
 @dataclass(frozen=True)
@@ -122,80 +123,6 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
-class LossConfig:
-    """Weights and numbers of equation 14; a term with weight 0 is not computed. The fields from `perceptual` to
-    `head_pose` are the terms' names in the log.
-
-    The paper gives no weights: those of the terms that it takes over are face-vid2vid's (its supplement), the others
-    are ours.
-    """
-
-    perceptual_networks: tuple[Literal["vgg19", "vgg-face", "identity", "tracker"], ...] = ("vgg19", "vgg-face")
-    """Whose features equation 6 compares (A.2: the first two). identity: MobileFaceNet; tracker: the embedded one."""
-    perceptual: float = 10.0
-    """Equation 6."""
-    pixel: float = 0.0
-    """Not in the paper: for presets that do without feature networks."""
-    adversarial: float = 1.0
-    """Least squares; 0 leaves the discriminator out."""
-    feature_matching: float = 10.0
-    equivariance: float = 20.0
-    """Equation 15."""
-    keypoint: float = 10.0
-    """Keypoint prior."""
-    deformation: float = 5.0
-    """L1 norm of delta."""
-    expression: float = 1.0
-    """Equation 7; equation 3 has no expression feature and so not this term."""
-    identity: float = 5.0
-    """Equation 8."""
-    landmarks_face: float = 10.0
-    """lambda_face of equation 9."""
-    landmarks_mouth: float = 20.0
-    landmarks_pupil: float = 20.0
-    head_pose: float = 0.0
-    """Equation 3 only, whose rotation is learned: distance to the tracker's."""
-    keypoint_distance: float = 0.1
-    """D_t, squared distance below which keypoints repel each other (face-vid2vid)."""
-    keypoint_depth: float = -0.33
-    """z_t (face-vid2vid: 0.33, with an axis that points the other way: here what is nearer has the smaller z)."""
-    deformation_affine: float = 0.05
-    """Equation 15: standard deviation of the six affine numbers (FOMM)."""
-    deformation_spline: float = 0.005
-    """Of the thin-plate spline's weights (FOMM)."""
-    deformation_points: int = 5
-    """Control points per side (FOMM)."""
-    augmentation_angle: float = 0.35
-    """D' of equation 7: largest rotation, radians."""
-    augmentation_zoom: float = 1.2
-    """Largest enlargement; the strongest reduction is its inverse."""
-    augmentation_shift: float = 0.2
-    """Largest translation along each axis."""
-
-    @property
-    def landmarks(self) -> bool:
-        """Some term of equation 9 counts."""
-        return max(self.landmarks_face, self.landmarks_mouth, self.landmarks_pupil) > 0
-
-
-@dataclass(frozen=True)
-class VaeConfig:
-    """The latent space of expressions (Sec. 3.3). The paper names no size and no weight: all are ours."""
-
-    latent: int = 64
-    """Length of z."""
-    hidden: int = 512
-    """Width of the two hidden layers of E_f, G_f and the discriminator."""
-    feature: float = 1.0
-    """lambda_f of equation 13."""
-    kl: float = 1.0
-    """lambda_kl."""
-    adversarial: float = 1.0
-    """lambda_adv."""
-    learning_rate: float = 2e-4
-
-
-@dataclass(frozen=True)
 class Conventions:
     """What an imported checkpoint has learned to live with. The defaults are the project's own conventions."""
 
@@ -296,19 +223,7 @@ class Config:
             motion=MotionConfig(first=8, largest=32, levels=3, compress=1, mask_kernel=3),
             generator=GeneratorConfig(channels=(64, 32, 16)),
             discriminator=(16, 32, 64),
-            loss=LossConfig(
-                perceptual_networks=(),
-                perceptual=0,
-                pixel=100,
-                adversarial=0.1,
-                feature_matching=1,
-                equivariance=5,
-                keypoint=1,
-                deformation=1,
-                landmarks_face=2,
-                landmarks_mouth=4,
-                landmarks_pupil=4,
-            ),
+            loss=replace(cls._gentle_losses(), perceptual_networks=(), perceptual=0, pixel=100),
             vae=VaeConfig(latent=8, hidden=32, learning_rate=1e-3),
             pairs=PairOptions(mirror=False, colour=0),
             learning_rate=3e-3,
@@ -316,6 +231,20 @@ class Config:
             steps=200,
             ema=0.99,
             warmup_steps=20,
+        )
+
+    @staticmethod
+    def _gentle_losses() -> LossConfig:
+        """For small networks and short runs: the pixels outweigh the rest."""
+        return LossConfig(
+            adversarial=0.1,
+            feature_matching=1,
+            equivariance=5,
+            keypoint=1,
+            deformation=1,
+            landmarks_face=2,
+            landmarks_mouth=4,
+            landmarks_pupil=4,
         )
 
     @classmethod
@@ -358,6 +287,31 @@ class Config:
                 volume_channels=4, depth=2, motion_channels=8, channels=(16, 8, 8), source_channels=(8, 16), blocks=1
             ),
             light_training=replace(self.light_training, losses=LightLosses(features=0)),
+        )
+
+    def unguided(self) -> Self:
+        """The paper's networks and losses, unsupervised: itself, or what `compact` has instead of the light renderer.
+
+        128 x 128 and narrow enough for two CPU cores; features of the embedded tracker in equation 6.
+        """
+        if self.renderer == "volume":
+            return self
+        return replace(
+            type(self)(),
+            image_size=128,
+            affine="tracker",
+            detector=DetectorConfig(first=16, largest=128, levels=4, depth=8, input_factor=2),
+            expression=ExpressionConfig(stem=32, widths=(64, 128, 128), blocks=(1, 1, 1), decoder=(256, 256)),
+            appearance=AppearanceConfig(first=32, largest=128, channels=8, depth=8, resblocks=1),
+            motion=MotionConfig(first=16, largest=64, levels=4, compress=2, mask_kernel=3),
+            generator=GeneratorConfig(channels=(128, 64, 32)),
+            discriminator=self.discriminator,
+            loss=replace(self._gentle_losses(), perceptual_networks=("tracker",), perceptual=1, pixel=50),
+            learning_rate=1e-3,
+            batch=4,
+            steps=300,
+            ema=0.99,
+            warmup_steps=20,
         )
 
     @classmethod

@@ -86,12 +86,6 @@ class Reconstruction:
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
-    """
-    Raises:
-        InputError: a preset with the other renderer.
-    """
-    if config.renderer != "volume":
-        raise InputError("the stage main needs renderer volume; compact has the stages light and keypoints instead")
     model = Mmfa(config)
     if model.vae is not None:
         model.vae.requires_grad_(False)  # its stage comes later (Sec. 3.4)
@@ -345,6 +339,7 @@ def load_weights(path: Path, state: TrainState) -> None:
 
 
 STAGE = Stage(
+    configure=Config.unguided,
     networks=networks,
     optimizers=optimizers,
     dataset=dataset,
