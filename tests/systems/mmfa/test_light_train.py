@@ -85,7 +85,7 @@ def test_the_keypoints_learn_the_guides(batch):
     for _ in range(40):
         step()
     for term in ("canonical", "points"):
-        assert float(seen[-1][term]) < 0.5 * float(seen[0][term])
+        assert seen[-1][term].item() < 0.5 * seen[0][term].item()
 
 
 def test_eyes_and_mouth_weigh_more():
