@@ -198,11 +198,13 @@ def test_a_cache_that_cannot_be_written_only_costs_time(folder, tmp_path, monkey
     assert not list((tmp_path / "full").glob("*.npy"))
 
 
-def test_a_broken_video_is_a_bad_sample(folder):
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("content", [b"", b"no video"])
+def test_a_broken_video_is_a_bad_sample(folder, tmp_path, cached, content):
     """The training takes another sample then (`train.batches`); the other clip's samples stay what they were."""
     expected = [pairs(folder)[i] for i in range(8)]
-    (folder / "clips" / "clip000.mp4").write_bytes(b"no video")
-    data, bad = pairs(folder), 0
+    (folder / "clips" / "clip000.mp4").write_bytes(content)
+    data, bad = pairs(folder, tmp_path / "cache" if cached else None), 0
     for index, sample in enumerate(expected):
         if sample["identity"] == 1:
             assert torch.equal(data[index]["source"], sample["source"])
@@ -211,6 +213,8 @@ def test_a_broken_video_is_a_bad_sample(folder):
             with pytest.raises(BadSample, match=r"clip000\.mp4"):
                 _ = data[index]
     assert 0 < bad < 8
+    if cached:
+        assert [path.name.split("-")[0] for path in (tmp_path / "cache").glob("*.npy")] == ["clip001"]
     again = pickle.loads(pickle.dumps(BadSample("clip000", "what is wrong")))  # as a loader's worker hands it on
     assert (again.name, str(again)) == ("clip000", "what is wrong")
 

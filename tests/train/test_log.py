@@ -65,6 +65,12 @@ def test_speed_is_measured(options):
         assert 0 <= line["loader_wait"] <= 1
 
 
+def test_the_last_step_is_logged(options):
+    """Whatever was left out or measured since the last line is not lost."""
+    train(STAGE, Config(steps=5), options(log_every_steps=3))
+    assert [line["step"] for line in metrics(options().out)] == [3, 5]
+
+
 def test_profile(options):
     train(STAGE, Config(steps=9), options(profile=2))
     assert "aten::addmm" in (options().out / "profile.txt").read_text()

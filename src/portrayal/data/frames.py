@@ -95,10 +95,13 @@ class FrameCache:
     def _decode(self, clip: Clip) -> Iterator[Picture]:
         """Every frame, resized; there are exactly `clip.frames`."""
         count = 0
-        for frame in read_frames(clip.video):
-            count += 1
-            if count <= clip.frames:
-                yield self._fit(clip, frame.image)
+        try:
+            for frame in read_frames(clip.video):
+                count += 1
+                if count <= clip.frames:
+                    yield self._fit(clip, frame.image)
+        except InputError as error:  # of this clip alone: the cache goes on
+            raise BadSample(clip.name, str(error)) from error
         if count != clip.frames:
             sentence = f"{clip.video}: {count} frames, but clips.csv has frames = {clip.frames} for {clip.name}"
             raise BadSample(clip.name, f"{sentence}; prepare the clip again")

@@ -39,11 +39,12 @@ def train(stage: Stage, config: Any, options: RunOptions, *, name: str = "") -> 
             state.average(config.ema)
             state.step += 1
             process.profiler.step()
-            if state.step % options.log_every_steps == 0:
+            last = state.step == config.steps
+            if state.step % options.log_every_steps == 0 or last:
                 process.write_metrics()
             if state.step % options.preview_every_steps == 0:
                 process.write_preview(batch)
-            if state.step % options.save_every_steps == 0 or state.step == config.steps:
+            if state.step % options.save_every_steps == 0 or last:
                 process.save()
             process.show_progress()
         return process.write_weights()
