@@ -110,9 +110,9 @@ class RunLog:
 
     def metrics(self, step: int, terms: dict[str, float], about: dict[str, float]) -> None:
         """One line: the loss terms, then what else was measured."""
-        self._progress.update(self._task, loss=" ".join(f"{k} {v:.4f}" for k, v in terms.items()))
-        if "samples_per_second" in about:  # a line of validation has no speed
-            self._progress.update(self._task, speed=about["samples_per_second"])
+        if terms:  # a line of validation has none, and no speed
+            shown = " ".join(f"{k} {v:.4f}" for k, v in terms.items())
+            self._progress.update(self._task, loss=shown, speed=about["samples_per_second"])
         try:
             with (self.run / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps({"step": step} | terms | about) + "\n")
