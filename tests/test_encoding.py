@@ -24,8 +24,9 @@ from portrayal.motion.edit import apply_edit
 from portrayal.motion.template import load_template, save_template, template_info
 from portrayal.options import AnimateOptions, TemplateOptions
 from portrayal.source import portrait_of, sitter_of
-from portrayal.systems import SYSTEMS
+from portrayal.systems import SYSTEMS, load
 from portrayal.types import Edit, FaceParams
+from portrayal.weights.model import mark_of
 from tests import fake_system
 from tests.fake_system import Config, Model, Tint
 
@@ -126,13 +127,16 @@ def test_a_template_keeps_the_tensors_of_its_system(
         dimming, tmp_path / "d.motion.safetensors", TemplateOptions(system="tint", weights=weights, consent="mine")
     ).output
     assert template_info(made).system == "tint"
-    kept = load_template(made, Tint, system="tint")
+    kept = load_template(made, Tint, system="tint", weights=mark_of(load("tint", weights=weights)[1]))
     assert kept.colour.shape == (CHUNK + 4, 3)
     options = AnimateOptions(system="tint", weights=weights, crop=True, device="cpu")
     from_video = mean_light(animate(small_portrait, dimming, tmp_path / "v.mp4", options).output)
     from_template = mean_light(animate(small_portrait, made, tmp_path / "t.mp4", options).output)
     assert from_template == pytest.approx(from_video, abs=0.5)
     animate(small_portrait, made, tmp_path / "m.mp4", AnimateOptions(system="meshwarp", device="cpu"))
+    others = fake_system.write_weights(tmp_path / "other.safetensors", gain=2.0)
+    with pytest.raises(InputError, match=r"d\.motion\.safetensors was made with other weights of tint"):
+        animate(small_portrait, made, tmp_path / "o.mp4", replace(options, weights=others))
 
 
 def test_motions_without_pictures_are_refused_in_a_sentence(

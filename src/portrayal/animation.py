@@ -35,6 +35,7 @@ from portrayal.source import Sitter, open_source
 from portrayal.systems import load, name_of
 from portrayal.tracking import TRACK_SUFFIX, Progress, draw_landmarks, save_track, silent, track_picture, track_video
 from portrayal.types import Driving, Track
+from portrayal.weights.model import mark_of
 
 GLIMPSE = 0.05
 """Share of a video's frames up to which a face beside the most prominent one is left out of its tracks."""
@@ -257,11 +258,11 @@ def template(
     performance = open_driving(driving, tracker=load_tracker(options.device, options.tracker), progress=progress)
     target = target or Path("templates") / f"{performance.name}{TEMPLATE_SUFFIX}"
     origin = options.origin or performance.name
-    motion, made_for = Driving(performance.params, performance.times), "any"
+    motion, made_for = Driving(performance.params, performance.times), {}
     if system.driving_pixels(model) is not None:  # what needs no pictures is worked out again when it is needed
         motion = encode_motion(system, model, performance, performance.params, progress=progress)
-        made_for = name_of(system)
-    save_template(target, motion, origin=origin, consent=options.consent, system=made_for)
+        made_for = {"system": name_of(system), "weights": mark_of(model)}
+    save_template(target, motion, origin=origin, consent=options.consent, **made_for)
     return Template(target, len(performance), performance.notes)
 
 

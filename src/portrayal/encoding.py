@@ -24,6 +24,7 @@ from portrayal.motion.template import load_template
 from portrayal.systems import meshwarp, name_of
 from portrayal.tracking import Progress, nearest, silent
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, System, join_drivings, move
+from portrayal.weights.model import mark_of
 
 CHUNK = 16
 """Driving pictures that are encoded at a time."""
@@ -56,7 +57,7 @@ def encode_motion(
         clip = FaceClip(torch.empty(len(params), 3, 0, 0), params, performance.times)
         return move(system.encode_driving(model, move(clip, model_device(model))), "cpu")
     if performance.template is not None:
-        codes = load_template(performance.template, system.DRIVING, system=name_of(system))
+        codes = load_template(performance.template, system.DRIVING, system=name_of(system), weights=mark_of(model))
         return replace(codes, params=params)
     pictures = performance.all_pictures()
     if pictures is None:

@@ -2,9 +2,9 @@
 
 Format (version 1): one safetensors file `*.motion.safetensors`. Tensors: `params.<field>` of `FaceParams`, with the
 identity stored once if it is the same in all frames, and `extra.<field>` for what a system's own `Driving` adds. The
-metadata says format, version, system, origin, consent, the mean frame rate and the exact times of all frames, and
-holds a SHA-256 over all of that and all tensors. The hash finds damage and careless changes; it is no signature, since
-whoever writes a new file can compute it. Nothing is ever unpickled.
+metadata says format, version, system, the mark of its weights, origin, consent, the mean frame rate and the exact times
+of all frames, and holds a SHA-256 over all of that and all tensors. The hash finds damage and careless changes; it is no
+signature, since whoever writes a new file can compute it. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def is_template(path: Path | str) -> bool:
     return str(path).endswith(SUFFIX)
 
 
-def save_template(path: Path | str, driving: Driving, *, origin: str, consent: str, system: str = "any") -> None:
+def save_template(
+    path: Path | str, driving: Driving, *, origin: str, consent: str, system: str = "any", weights: str = ""
+) -> None:
     """Write a motion; the file appears only when it is complete.
 
     Args:
@@ -65,7 +67,7 @@ def save_template(path: Path | str, driving: Driving, *, origin: str, consent: s
         driving: a `Driving` or a system's own subclass whose other fields are tensors with time first.
         origin: where the motion comes from, e.g. the name of the video.
         consent: what the person who moves has agreed to. Empty notes are kept as "not stated".
-        system: the system whose `encode_driving` made `driving`.
+        system: the system whose `encode_driving` made `driving`. weights: `weights.model.mark_of` its model.
 
     Raises:
         InputError: wrong ending, or a motion that is not consistent.
@@ -79,6 +81,7 @@ def save_template(path: Path | str, driving: Driving, *, origin: str, consent: s
         "format": FORMAT,
         "version": str(VERSION),
         "system": system,
+        "weights": weights,
         "origin": origin.strip() or NOT_STATED,
         "consent": consent.strip() or NOT_STATED,
         "fps": repr(_mean_rate(driving.times)),
@@ -104,19 +107,23 @@ def save_template(path: Path | str, driving: Driving, *, origin: str, consent: s
 @overload
 def load_template(path: Path | str) -> Driving: ...
 @overload
-def load_template(path: Path | str, driving_type: type[DrivingT], *, system: str) -> DrivingT: ...
-def load_template(path: Path | str, driving_type: type[Any] = Driving, *, system: str = "any") -> Any:
+def load_template(path: Path | str, driving_type: type[DrivingT], *, system: str, weights: str = "") -> DrivingT: ...
+def load_template(
+    path: Path | str, driving_type: type[Any] = Driving, *, system: str = "any", weights: str = ""
+) -> Any:
     """Read a motion.
 
     Args:
         path: a file that `save_template` wrote.
         driving_type: the `Driving` of the system that shall use it. `Driving` itself takes the face parameters of any
             template and leaves the rest.
-        system: that system's name; compared with the file's if `driving_type` adds tensors of its own.
+        system: that system's name, weights: the mark of its model; compared with the file's if `driving_type` adds
+            tensors of its own.
 
     Raises:
         MissingFileError: no such file.
-        InputError: another version, a damaged or changed file, not a template at all, or one of another system.
+        InputError: another version, a damaged or changed file, not a template at all, or one of another system or
+            other weights.
     """
     path = Path(path)
     metadata, tensors = _read(path)
@@ -129,6 +136,8 @@ def load_template(path: Path | str, driving_type: type[Any] = Driving, *, system
     missing = [name for name, value in others.items() if value is None or len(value) != len(times)]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}, which {system!r} needs; make it again from its video")
+    if extra and metadata.get("weights", "") != weights:
+        raise InputError(f"{path} was made with other weights of {system}; make it again from its video with these")
     return driving_type(params=params, times=times, **others)
 
 

@@ -6,12 +6,14 @@ model is built; nothing else is needed to load it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -67,6 +69,15 @@ def weights_of(path: Path) -> str:
     """The name of the system that a weights file is for. Errors as in `read_model`."""
     with _opened(path) as file:
         return _metadata(path, file)["system"]
+
+
+def mark_of(model: nn.Module) -> str:
+    """16 hexadecimal digits that say which weights a model has: what it encodes fits no other ones."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()[:16]
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
