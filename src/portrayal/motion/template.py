@@ -2,8 +2,8 @@
 
 Format (version 1): one safetensors file `*.motion.safetensors`. Tensors: `params.<field>` of `FaceParams`, with the
 identity stored once if it is the same in all frames, and `extra.<field>` for what a system's own `Driving` adds. The
-metadata says format, version, system, the mark of its weights, origin, consent, the mean frame rate and the exact times
-of all frames, and holds a SHA-256 over all of that and all tensors. The hash finds damage and careless changes; it is no
+metadata says format, version, system, mark of its weights, origin, consent, the mean frame rate and the exact times of
+all frames, and holds a SHA-256 over all of that and all tensors. The hash finds damage and careless changes; it is no
 signature, since whoever writes a new file can compute it. Nothing is ever unpickled.
 """
 
