@@ -271,7 +271,7 @@ class Config:
         equation 9 and the terms of a discriminator."""
         weights = LightLosses(landmarks=4.0, adversarial=0.2, feature_matching=1.0)
         training = LightTraining(losses=weights, guided=False)
-        return replace(cls.compact(), light_training=training, learning_rate=3e-4, steps=600, ema=0.99)
+        return replace(cls.compact(), light_training=training, learning_rate=3e-4, steps=3600, ema=0.99)
 
     def lightened(self) -> Self:
         """The configuration with the light renderer: itself, or at its size with small networks."""
