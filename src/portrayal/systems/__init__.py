@@ -18,9 +18,9 @@ SYSTEMS: dict[str, System] = {
     "mmfa": as_system(mmfa),
 }
 
-BEST = "meshwarp"
+BEST = "mmfa"
 """What `auto` stands for: of the systems that work with what is in the package, the one that scores best in
-docs/results.md. There mmfa is ahead frame by frame, but its pictures as a set are further from natural ones."""
+docs/results.md."""
 
 
 def load(name: str = "auto", *, device: str = "cpu", weights: Path | str | None = None) -> tuple[System, nn.Module]:
