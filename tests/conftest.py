@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import wave
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +21,25 @@ def pytest_configure(config: pytest.Config) -> None:
     threads = min(4, os.cpu_count() or 1)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_auto() -> Iterator[str]:
+    """`auto` is the mesh warp, which draws ten frames while the best system draws one: most tests of the way from a
+    picture to a file are about that way. Yields the system that it is otherwise."""
+    from portrayal import systems
+
+    with pytest.MonkeyPatch.context() as patch:
+        best = systems.BEST
+        patch.setattr(systems, "BEST", "meshwarp")
+        yield best
+
+
+@pytest.fixture
+def best(quick_auto: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`auto` is what it is for users."""
+    monkeypatch.setattr("portrayal.systems.BEST", quick_auto)
+    return quick_auto
 
 
 @pytest.fixture(scope="session")

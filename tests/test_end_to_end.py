@@ -44,7 +44,7 @@ def assert_in_sync(output: Path, driving: Path) -> None:
         np.testing.assert_array_equal(sound_samples(output), sound_samples(driving))
 
 
-def test_a_video_drives_a_picture_in_sync(small_portrait: Path, talking: Path, tmp_path: Path) -> None:
+def test_a_video_drives_a_picture_in_sync(best: str, small_portrait: Path, talking: Path, tmp_path: Path) -> None:
     done = animate(small_portrait, talking, tmp_path / "out.mp4")
     assert_in_sync(done.output, talking)
     images, _ = read(done.output)
@@ -55,13 +55,13 @@ def test_a_video_drives_a_picture_in_sync(small_portrait: Path, talking: Path, t
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
 
-def test_the_same_twice_bit_for_bit(small_portrait: Path, talking: Path, tmp_path: Path) -> None:
+def test_the_same_twice_bit_for_bit(best: str, small_portrait: Path, talking: Path, tmp_path: Path) -> None:
     first, _ = read(animate(small_portrait, talking, tmp_path / "a.mp4").output)
     second, _ = read(animate(small_portrait, talking, tmp_path / "b.mp4").output)
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_the_mouth_follows_the_driving_mouth(small_portrait: Path, talking: Path, tmp_path: Path) -> None:
+def test_the_mouth_follows_the_driving_mouth(best: str, small_portrait: Path, talking: Path, tmp_path: Path) -> None:
     done = animate(small_portrait, talking, tmp_path / "out.mp4")
     opened = []
     for path in (talking, done.output):
@@ -70,7 +70,9 @@ def test_the_mouth_follows_the_driving_mouth(small_portrait: Path, talking: Path
     assert np.corrcoef(opened)[0, 1] > 0.7
 
 
-def test_without_arguments_the_built_in_portrait_talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_arguments_the_built_in_portrait_talks(
+    best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["animate"]) == 0
     (file,) = (tmp_path / "animations").iterdir()
@@ -82,7 +84,9 @@ def test_without_arguments_the_built_in_portrait_talks(tmp_path: Path, monkeypat
     assert max(difference(image, images[0]) for image in images) > 0.5
 
 
-def test_pixels_outside_the_mask_stay(portrait: np.ndarray[Any, Any], tmp_path: Path, sentence: Path) -> None:
+def test_pixels_outside_the_mask_stay(
+    best: str, portrait: np.ndarray[Any, Any], tmp_path: Path, sentence: Path
+) -> None:
     canvas = np.full((512, 900, 3), 90, np.uint8)
     canvas[:, :512] = portrait
     Image.fromarray(canvas).save(tmp_path / "wide.png")
