@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from portrayal.cli import main
 from portrayal.errors import InputError, MissingFileError
+from portrayal.nn.e4e import E4eEncoder
 from portrayal.nn.hopenet import Hopenet
-from portrayal.nn.pretrained import load_hopenet
+from portrayal.nn.pretrained import load_e4e, load_hopenet
 from portrayal.nn.volume import sample_volume
 from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.model import Mmfa
 from portrayal.weights.convert import convert_weights
+from portrayal.weights.convert.e4e import encoder_from_e4e
 from portrayal.weights.registry import config_from_dict
 from tests.parity import parity_fixture
 
@@ -113,6 +115,47 @@ def test_hopenet_converts_and_loads(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1)}, tmp_path / "b.pkl")
     with pytest.raises(InputError, match="do not fit Hopenet"):
         convert_weights("hopenet", tmp_path / "b.pkl", tmp_path / "b.safetensors")
+
+
+def test_the_mean_of_encoder4editing_moves_into_the_heads() -> None:
+    torch.manual_seed(0)
+    net = E4eEncoder(32, w_dim=24, width=32, trunk=((16, 1), (16, 1), (32, 1), (32, 1))).eval()
+    image, means = torch.rand(2, 3, 32, 32), torch.randn(8, 24)
+    state = {n: x.clone() for n, x in net.state_dict().items() if not n.endswith("num_batches_tracked")}
+    others = {f"encoder.{name}": value for name, value in state.items()} | {"decoder.input": torch.ones(1)}
+    with torch.no_grad():
+        plain = net(image)
+        net.load_state_dict(encoder_from_e4e({"e": state, "g": {}}))
+        assert torch.equal(net(image), plain)
+        for mean in (means, means[0]):
+            checkpoint = {"state_dict": others, "latent_avg": mean, "opts": {"start_from_latent_avg": True}}
+            net.load_state_dict(encoder_from_e4e(checkpoint))
+            torch.testing.assert_close(net(image), plain + mean)
+        net.load_state_dict(encoder_from_e4e({"state_dict": others, "latent_avg": means, "opts": {}}))
+        assert torch.equal(net(image), plain)
+
+
+@pytest.mark.slow
+def test_an_encoder_converts_and_loads(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in E4eEncoder(256, layers=18).state_dict().items()}
+    state = {name: torch.ones(()).expand(shape) for name, shape in shapes.items()}  # one number each in the file
+    state["styles.17.linear.bias"] = torch.full((512,), 0.5)
+    torch.save({"e": state}, tmp_path / "a.pt")
+    net = load_e4e(convert_weights("e4e", tmp_path / "a.pt", tmp_path / "a.safetensors"))
+    assert net.layers == 18
+    assert not net.training
+    assert float(net.styles[17].linear.bias[0]) == 0.5
+    del state["latlayer1.bias"]
+    torch.save({"e": state}, tmp_path / "b.pt")
+    with pytest.raises(InputError, match=r"b\.pt is not laid out as an encoder.*latlayer1\.bias"):
+        convert_weights("e4e", tmp_path / "b.pt", tmp_path / "b.safetensors")
+    torch.save({"g_ema": {}}, tmp_path / "c.pt")
+    with pytest.raises(InputError, match="neither e nor state_dict"):
+        convert_weights("e4e", tmp_path / "c.pt", tmp_path / "c.safetensors")
+    with pytest.raises(MissingFileError, match=r"none\.pt does not exist"):
+        convert_weights("e4e", tmp_path / "none.pt", tmp_path / "c.safetensors")
+    assert not (tmp_path / "c.safetensors").exists()
 
 
 def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from portrayal.errors import InputError, MissingFileError
 from portrayal.nn.arcface import IrSe50
+from portrayal.nn.e4e import PUBLIC_SIDE, E4eEncoder
 from portrayal.nn.fan import Fan
 from portrayal.nn.hopenet import Hopenet
 from portrayal.nn.imagenet import Vgg, backbone_weights, vgg16, vgg19
@@ -91,6 +92,18 @@ def load_hopenet(path: Path | str) -> Hopenet:
             what `portrayal weights convert hopenet` made of it.
     """
     return _fill(Hopenet(), read_checkpoint(path), str(path))
+
+
+def load_e4e(path: Path | str) -> E4eEncoder:
+    """
+    Args:
+        path: what `portrayal weights convert e4e` made of an encoder, for pictures of 256 x 256.
+    """
+    weights = read_checkpoint(path)
+    layers = sum(name.startswith("styles.") and name.endswith(".linear.bias") for name in weights)
+    with torch.device("meta"):
+        net = E4eEncoder(PUBLIC_SIDE, layers=layers)
+    return _fill(net.to_empty(device="cpu"), weights, str(path))
 
 
 def load_mobilefacenet(path: Path | str) -> MobileFaceNet:

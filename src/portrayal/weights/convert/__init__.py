@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from portrayal.errors import InputError
+from portrayal.weights.convert.e4e import convert_e4e
 from portrayal.weights.convert.hopenet import convert_hopenet
 from portrayal.weights.convert.mmfa import convert_face_vid2vid
 
 CONVERTERS: dict[str, Callable[[Path, Path], None]] = {
+    "e4e": convert_e4e,
     "face-vid2vid": convert_face_vid2vid,
     "hopenet": convert_hopenet,
 }
