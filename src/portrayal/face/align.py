@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from portrayal.face.box import Box
 from portrayal.face.pose import fit_similarity
-from portrayal.face.topology import LEFT_IRIS, MOUTH_CORNERS, NOSE_TIP, RIGHT_IRIS
+from portrayal.face.topology import LEFT_EYE, LEFT_IRIS, MOUTH_CORNERS, NOSE_TIP, RIGHT_EYE, RIGHT_IRIS
 
 FIVE_POINTS = (RIGHT_IRIS[0], LEFT_IRIS[0], NOSE_TIP, *MOUTH_CORNERS)
 """What identity networks are aligned by: eyes, nose tip, mouth corners, the person's right first."""
+
+EYES_WIDE, MOUTH_WIDE, TOWARDS_MOUTH = 2.0, 1.8, 0.1
+"""FFHQ's square: half its side in distances between the eyes, or from the eyes to the mouth, whichever is longer; and
+how far its centre lies below the eyes (StyleGAN, Karras et al. 2019, and the data set's released script)."""
+
+
+def ffhq_square(landmarks: NDArray[np.floating], *, upright: bool = False) -> Box:
+    """The square that FFHQ's portraits show.
+
+    Args:
+        landmarks: (478, >=2) pixels.
+        upright: keep the square's sides parallel to the picture's, so that the head stays tilted in it; FFHQ turns it
+            with the face.
+
+    Returns:
+        (x, y, side, roll) for `box.crop_matrix`.
+
+    Differs: FFHQ takes the eyes from six points of the 68, here all points of the lids count.
+    """
+    points = np.asarray(landmarks[:, :2], np.float64)
+    right, left = points[list(RIGHT_EYE)].mean(0), points[list(LEFT_EYE)].mean(0)
+    eyes, across = (right + left) / 2, left - right
+    down = points[list(MOUTH_CORNERS)].mean(0) - eyes
+    half = max(EYES_WIDE * np.hypot(*across), MOUTH_WIDE * np.hypot(*down))
+    axis = across + np.array([down[1], -down[0]])
+    roll = 0.0 if upright else float(np.arctan2(axis[1], axis[0]))
+    return np.array([*(eyes + TOWARDS_MOUTH * down), 2 * half, roll])
 
 
 def align(images: Tensor, points: Tensor, targets: Tensor, size: tuple[int, int]) -> Tensor:

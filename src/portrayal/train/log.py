@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,13 @@ from portrayal.train.checkpoint import warn
 
 @dataclass
 class Meter:
-    """Means of the loss terms, on the device until they are asked for."""
+    """Means of the loss terms, on the device until they are asked for; of each over the steps that had it."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
-    count: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, terms: dict[str, Tensor]) -> None:
-        self.count += 1
+        self.counts.update(terms.keys())
         for name, value in terms.items():
             value = value.detach().double() if value.device.type != "mps" else value.detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -37,12 +38,12 @@ class Meter:
     def pop(self, processes: int) -> dict[str, float]:
         """The means over all steps since the last call and over all processes."""
         names = sorted(self.sums)
-        means = torch.stack([self.sums[name] for name in names]) / self.count
+        means = torch.stack([self.sums[name] / self.counts[name] for name in names])
         if processes > 1:
             dist.all_reduce(means)
             means /= processes
         found = dict(zip(names, means.tolist(), strict=True))
-        self.sums, self.count = {}, 0
+        self.sums, self.counts = {}, Counter()
         return found
 
 

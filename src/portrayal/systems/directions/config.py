@@ -1,0 +1,182 @@
+"""Configuration of the directions system. The paper's numbers carry their section; where it is silent, those of the
+method it takes over are used: StyleGAN2-ADA's for the generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+from portrayal.nn.arcface import STAGES
+from portrayal.systems.directions.pose import RANGE
+
+StageName = Literal["stylegan", "encoder", "synthetic", "mixed", "paired"]
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """StyleGAN2's generator, and the discriminator of the same widths."""
+
+    w_dim: int = 512
+    """Of z and w (Sec. 3.1)."""
+    mapping_layers: int = 8
+    channel_base: int = 16384
+    """Channels x resolution: that of the public 256 x 256 models."""
+    channel_max: int = 512
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """e4e's encoder."""
+
+    width: int = 512
+    """Channels of the pyramid and the style heads."""
+    trunk: tuple[tuple[int, int], ...] = STAGES
+    """(channels, units) of the four stages."""
+
+
+@dataclass(frozen=True)
+class DirectionsConfig:
+    """The matrix A (Sec. 3.1, "Implementation details")."""
+
+    layers: int = 8
+    """L: how many layers of w+ it shifts, from the first."""
+    expressions: int = 12
+    """m_e: expression coefficients, the first ones of the face model."""
+    scale: float = RANGE
+    """a: every element of p is rescaled to [-a, a]."""
+
+    @property
+    def attributes(self) -> int:
+        """k = 3 + m_e."""
+        return 3 + self.expressions
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """Training of the generator (Sec. 3.1 with StyleGAN2 and StyleGAN2-ADA)."""
+
+    r1: float = 1.0
+    """gamma of R1; StyleGAN2-ADA at 256 x 256."""
+    r1_interval: int = 16
+    """Steps from one R1 to the next (StyleGAN2, appendix B, lazy regularisation)."""
+    path_length: float = 2.0
+    """Weight of the path-length regularisation."""
+    path_interval: int = 4
+    path_shrink: int = 2
+    """The path length is measured on this part of a batch."""
+    style_mixing: float = 0.9
+    """Share of the pictures that read two w."""
+    target: float = 0.6
+    """r_t of ADA (Karras et al. 2020 b, section 3)."""
+    adjust_interval: int = 4
+    """Steps from one change of p to the next."""
+    span: int = 500_000
+    """Pictures in which p can go from 0 to 1."""
+    measured_pictures: int = 2048
+    """Pictures of each side in FID and KID during training."""
+
+    def __post_init__(self) -> None:
+        for name in ("r1_interval", "path_interval", "path_shrink", "adjust_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"gan.{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Length:
+    """How one stage is trained."""
+
+    batch: int
+    steps: int
+    learning_rate: float
+    ema: float
+    """Decay per step of the averaged weights."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Of every stage. Only 12, 20,000, 150,000 and 0.0001 are the paper's ("Implementation details")."""
+
+    stylegan: Length = Length(batch=64, steps=25_000, learning_rate=2.5e-3, ema=0.998)
+    encoder: Length = Length(batch=8, steps=200_000, learning_rate=1e-4, ema=0.999)
+    synthetic: Length = Length(batch=12, steps=20_000, learning_rate=1e-4, ema=0.999)
+    mixed: Length = Length(batch=12, steps=20_000, learning_rate=1e-4, ema=0.999)
+    paired: Length = Length(batch=12, steps=150_000, learning_rate=1e-4, ema=0.999)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole system. `batch`, `steps`, `learning_rate` and `ema` are those of the stage that `of_stage` chose."""
+
+    image_size: int = 256
+    """Side of the generator's pictures (Sec. 3.1)."""
+    alignment: Literal["upright", "ffhq"] = "upright"
+    """How faces are framed. ffhq also turns the eyes level, and a generator that has seen only level eyes cannot roll
+    the head (Sec. 3.1)."""
+    photo_share: float = 0.5
+    """Of the training pictures; the others are frames of clips."""
+    mirror: bool = True
+    """Mirror every second training picture."""
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    directions: DirectionsConfig = field(default_factory=DirectionsConfig)
+    gan: GanConfig = field(default_factory=GanConfig)
+    lengths: Lengths = field(default_factory=Lengths)
+    batch: int = 12
+    steps: int = 20_000
+    learning_rate: float = 1e-4
+    ema: float = 0.999
+
+    def __post_init__(self) -> None:
+        if self.image_size < 32 or self.image_size & (self.image_size - 1):
+            raise ValueError(f"image_size must be a power of two of at least 32, got {self.image_size}")
+        layers = 2 * (self.image_size.bit_length() - 2)
+        if self.directions.layers > layers:
+            raise ValueError(
+                f"directions.layers {self.directions.layers} is more than the {layers} of a generator of image_size "
+                f"{self.image_size}"
+            )
+        if not 0 <= self.photo_share <= 1:
+            raise ValueError(f"photo_share must be in [0, 1], got {self.photo_share}")
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """The same classes, for tests on a CPU in seconds."""
+        lengths = {
+            name: Length(batch=4, steps=8, learning_rate=2e-3, ema=0.9)
+            for name in ("stylegan", "encoder", "synthetic", "mixed", "paired")
+        }
+        return cls(
+            image_size=32,
+            generator=GeneratorConfig(w_dim=32, mapping_layers=2, channel_base=512, channel_max=32),
+            encoder=EncoderConfig(width=32, trunk=((16, 1), (16, 1), (32, 1), (32, 1))),
+            gan=GanConfig(r1=0.1, r1_interval=2, path_interval=2, adjust_interval=2, span=100, measured_pictures=8),
+            lengths=Lengths(**lengths),
+        )
+
+    @classmethod
+    def compact(cls) -> Self:
+        """What the package is to ship: 128 x 128, at most 14 MB in fp16. `--config.image-size 64` for a CPU."""
+        return cls(
+            image_size=128,
+            generator=GeneratorConfig(w_dim=256, mapping_layers=4, channel_base=4096, channel_max=160),
+            encoder=EncoderConfig(width=80, trunk=((32, 2), (64, 2), (96, 4), (80, 2))),
+            # gamma as StyleGAN2-ADA sets it by size and batch: 0.0002 * 128^2 / 16.
+            gan=GanConfig(r1=0.2, span=200_000, measured_pictures=1024),
+            lengths=Lengths(
+                stylegan=Length(batch=16, steps=30_000, learning_rate=2e-3, ema=0.999),
+                encoder=Length(batch=8, steps=20_000, learning_rate=3e-4, ema=0.999),
+                synthetic=Length(batch=12, steps=5_000, learning_rate=1e-3, ema=0.998),
+                mixed=Length(batch=12, steps=5_000, learning_rate=5e-4, ema=0.998),
+                paired=Length(batch=12, steps=5_000, learning_rate=2e-4, ema=0.998),
+            ),
+        )
+
+    @classmethod
+    def paper(cls) -> Self:
+        """Sec. 3 and 4: 256 x 256, L = 8, m_e = 12, batch 12, 20,000 and 150,000 steps."""
+        return cls()
+
+    def of_stage(self, name: StageName) -> Self:
+        """The configuration with batch, steps, learning rate and averaging of a stage."""
+        length: Length = getattr(self.lengths, name)
+        return replace(self, batch=length.batch, steps=length.steps, learning_rate=length.learning_rate, ema=length.ema)

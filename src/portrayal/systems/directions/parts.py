@@ -1,0 +1,80 @@
+"""The system's networks by name, and the weights files of its stages.
+
+A stage's file holds its networks one after the other, each name after that of its network: `generator.`,
+`discriminator.`, `encoder.` and so on. Later stages start from the files of earlier ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from portrayal.errors import InputError
+from portrayal.nn.stylegan2 import Generator
+from portrayal.nn.stylegan2_discriminator import Discriminator
+from portrayal.systems.directions.config import Config, StageName
+from portrayal.train.initial import first_misfit
+from portrayal.train.state import TrainState
+from portrayal.weights.registry import save_tensors
+
+
+def build_generator(config: Config) -> Generator:
+    g = config.generator
+    return Generator(
+        config.image_size,
+        z_dim=g.w_dim,
+        w_dim=g.w_dim,
+        mapping_layers=g.mapping_layers,
+        channel_base=g.channel_base,
+        channel_max=g.channel_max,
+    )
+
+
+def build_discriminator(config: Config) -> Discriminator:
+    g = config.generator
+    return Discriminator(config.image_size, channel_base=g.channel_base, channel_max=g.channel_max)
+
+
+def generator_of(networks: nn.ModuleDict) -> Generator:
+    return cast(Generator, networks["generator"])
+
+
+def save_parts(
+    path: Path, state: TrainState, names: Sequence[str], metadata: dict[str, str], *, stage: StageName
+) -> None:
+    """The averaged networks `names`, floats as fp16, with what made them."""
+    tensors = {
+        f"{part}.{name}": (value.half() if value.is_floating_point() else value).contiguous()
+        for part in names
+        for name, value in state.averaged[part].state_dict().items()
+    }
+    save_tensors(path, tensors, {"system": "directions", "stage": stage, "licence": "Apache-2.0"} | metadata)
+
+
+def load_parts(path: Path, state: TrainState, *, needed: Sequence[str], optional: Sequence[str] = ()) -> None:
+    """Start networks from a weights file.
+
+    Args:
+        needed: networks that the file must hold. optional: those that start anew where it does not.
+
+    Raises:
+        InputError: a needed network is missing, or one of another preset; names the first tensor that does not fit.
+    """
+    tensors = load_file(path)
+    for part in (*needed, *optional):
+        own: dict[str, Tensor] = {
+            name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")
+        }
+        if not own and part in optional:
+            continue
+        if not own:
+            raise InputError(f"{path} holds no {part}; give the weights file of a stage that has trained one")
+        misfit = first_misfit(state.networks[part], {name: tuple(value.shape) for name, value in own.items()})
+        if misfit:
+            raise InputError(f"{path} does not fit this preset of directions: of its {part}, {misfit}")
+        for networks in (state.networks, state.averaged):
+            networks[part].load_state_dict(own)

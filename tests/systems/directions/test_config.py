@@ -1,0 +1,48 @@
+"""Presets: the paper's numbers, the size of the compact model, combinations that cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from portrayal.nn.e4e import E4eEncoder
+from portrayal.systems.directions.config import Config, DirectionsConfig, GanConfig
+from portrayal.systems.directions.matrix import DirectionMatrix
+from portrayal.systems.directions.parts import build_generator
+
+
+def test_the_papers_numbers() -> None:
+    """Section 4, "Implementation details"."""
+    paper = Config.paper()
+    assert (paper.image_size, paper.directions.layers, paper.directions.expressions) == (256, 8, 12)
+    assert paper.directions.attributes == 15
+    synthetic, paired = paper.of_stage("synthetic"), paper.of_stage("paired")
+    assert (synthetic.batch, synthetic.steps, synthetic.learning_rate) == (12, 20_000, 1e-4)
+    assert paired.steps == 150_000
+    assert paper.of_stage("stylegan").batch == 64
+
+
+@pytest.mark.parametrize(("size", "limit"), [(128, 14e6), (64, 14e6)])
+def test_the_compact_model_is_small(size: int, limit: float) -> None:
+    config = replace(Config.compact(), image_size=size)
+    with torch.device("meta"):
+        parts = [
+            build_generator(config),
+            E4eEncoder(size, w_dim=config.generator.w_dim, width=config.encoder.width, trunk=config.encoder.trunk),
+            DirectionMatrix(config.directions.attributes, w_dim=config.generator.w_dim, layers=8),
+        ]
+    numbers = sum(value.numel() for part in parts for value in part.state_dict().values())
+    assert 0.5 * limit < 2 * numbers < limit if size == 128 else 2 * numbers < limit
+
+
+def test_combinations_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match=r"directions\.layers 11 is more than the 10"):
+        replace(Config.tiny(), image_size=64, directions=DirectionsConfig(layers=11))
+    with pytest.raises(ValueError, match="power of two"):
+        replace(Config.tiny(), image_size=100)
+    with pytest.raises(ValueError, match="photo_share"):
+        replace(Config.tiny(), photo_share=1.5)
+    with pytest.raises(ValueError, match=r"gan\.r1_interval must be at least 1"):
+        GanConfig(r1_interval=0)
