@@ -9,6 +9,9 @@ from typing import Literal, Self
 from portrayal.nn.arcface import STAGES
 from portrayal.systems.directions.pose import RANGE
 
+IdentityName = Literal["arcface", "mobilefacenet"]
+PerceptualName = Literal["lpips", "vgg19", "tracker"]
+"""tracker: the maps of the embedded landmark network, which need no download."""
 StageName = Literal["stylegan", "encoder", "synthetic", "mixed", "paired"]
 
 
@@ -82,6 +85,72 @@ class GanConfig:
 
 
 @dataclass(frozen=True)
+class InversionConfig:
+    """Training of the encoder (Sec. 3.2, "Real image inversion"): the weights and the schedule of e4e for faces."""
+
+    pixel: float = 1.0
+    """Mean squared difference, pictures in [-1, 1]."""
+    perceptual: float = 0.8
+    identity: float = 0.5
+    delta: float = 2e-4
+    """Of the norms of the offsets."""
+    adversarial: float = 0.1
+    """Of the latent discriminator's verdict."""
+    identity_network: IdentityName = "arcface"
+    perceptual_network: PerceptualName = "lpips"
+    progressive_start: int = 20_000
+    """Steps with one w for all layers, and"""
+    progressive_every: int = 2_000
+    """steps from the opening of one layer's offset to the next."""
+    discriminator_rate: float = 2e-5
+    """Learning rate of the latent discriminator."""
+    r1: float = 10.0
+    """gamma of its R1."""
+    r1_interval: int = 16
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """The optimisation of the generator for one picture at inference (Sec. 3.2; PTI, Roich et al. 2021)."""
+
+    steps: int = 350
+    learning_rate: float = 3e-4
+    pixel: float = 1.0
+    """Mean squared difference, pictures in [-1, 1]."""
+    perceptual: float = 1.0
+    perceptual_network: PerceptualName = "lpips"
+    locality: float = 0.1
+    """Of the regularisation that keeps other codes' pictures as they were."""
+    radius: float = 0.3125
+    """How far from the pivot it looks, root mean square per number: PTI's 30 over 18 x 512 of them."""
+    enough: float = 0.06
+    """Perceptual distance at which it stops early."""
+    save_every_steps: int = 50
+    """Steps after which an interrupted tuning can go on."""
+
+
+@dataclass(frozen=True)
+class ReenactmentConfig:
+    """Training of A: equations 3, 4 and 7. The paper names no weights; these are ours."""
+
+    reenactment: float = 10.0
+    """lambda_r, with the three parts of equation 4:"""
+    shape: float = 1.0
+    eye: float = 1.0
+    mouth: float = 1.0
+    identity: float = 1.0
+    """lambda_id."""
+    perceptual: float = 1.0
+    """lambda_per."""
+    pixel: float = 1.0
+    """lambda_pix, where there is a true picture."""
+    identity_network: IdentityName = "arcface"
+    perceptual_network: PerceptualName = "vgg19"
+    measured_pictures: int = 10_000
+    """On which the range of p is measured ("Training details")."""
+
+
+@dataclass(frozen=True)
 class Length:
     """How one stage is trained."""
 
@@ -120,6 +189,9 @@ class Config:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     directions: DirectionsConfig = field(default_factory=DirectionsConfig)
     gan: GanConfig = field(default_factory=GanConfig)
+    inversion: InversionConfig = field(default_factory=InversionConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+    reenactment: ReenactmentConfig = field(default_factory=ReenactmentConfig)
     lengths: Lengths = field(default_factory=Lengths)
     batch: int = 12
     steps: int = 20_000
@@ -150,6 +222,18 @@ class Config:
             generator=GeneratorConfig(w_dim=32, mapping_layers=2, channel_base=512, channel_max=32),
             encoder=EncoderConfig(width=32, trunk=((16, 1), (16, 1), (32, 1), (32, 1))),
             gan=GanConfig(r1=0.1, r1_interval=2, path_interval=2, adjust_interval=2, span=100, measured_pictures=8),
+            inversion=InversionConfig(
+                identity=0,
+                perceptual=0,
+                progressive_start=2,
+                progressive_every=1,
+                discriminator_rate=2e-3,
+                r1_interval=2,
+            ),
+            tuning=TuningConfig(
+                steps=12, learning_rate=5e-3, perceptual_network="tracker", enough=0, save_every_steps=4
+            ),
+            reenactment=ReenactmentConfig(identity=0, perceptual=0, measured_pictures=8),
             lengths=Lengths(**lengths),
         )
 
@@ -162,6 +246,16 @@ class Config:
             encoder=EncoderConfig(width=80, trunk=((32, 2), (64, 2), (96, 4), (80, 2))),
             # gamma as StyleGAN2-ADA sets it by size and batch: 0.0002 * 128^2 / 16.
             gan=GanConfig(r1=0.2, span=200_000, measured_pictures=1024),
+            inversion=InversionConfig(
+                identity_network="mobilefacenet",
+                perceptual_network="tracker",
+                progressive_start=2_000,
+                progressive_every=500,
+            ),
+            tuning=TuningConfig(steps=100, learning_rate=1e-3, perceptual_network="tracker"),
+            reenactment=ReenactmentConfig(
+                identity_network="mobilefacenet", perceptual_network="tracker", measured_pictures=2_000
+            ),
             lengths=Lengths(
                 stylegan=Length(batch=16, steps=30_000, learning_rate=2e-3, ema=0.999),
                 encoder=Length(batch=8, steps=20_000, learning_rate=3e-4, ema=0.999),

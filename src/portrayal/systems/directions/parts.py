@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from portrayal.errors import InputError
+from portrayal.nn.e4e import E4eEncoder
 from portrayal.nn.stylegan2 import Generator
 from portrayal.nn.stylegan2_discriminator import Discriminator
 from portrayal.systems.directions.config import Config, StageName
@@ -39,6 +40,24 @@ def build_discriminator(config: Config) -> Discriminator:
     return Discriminator(config.image_size, channel_base=g.channel_base, channel_max=g.channel_max)
 
 
+def build_encoder(config: Config) -> E4eEncoder:
+    e = config.encoder
+    return E4eEncoder(config.image_size, w_dim=config.generator.w_dim, width=e.width, trunk=e.trunk)
+
+
+def encoder_of(networks: nn.ModuleDict) -> E4eEncoder:
+    return cast(E4eEncoder, networks["encoder"])
+
+
+def require_generator(generator: Generator, stage: StageName) -> None:
+    """
+    Raises:
+        InputError: it has never learned anything.
+    """
+    if not bool(generator.mapping.w_mean.any()):
+        raise InputError(f"stage {stage} needs a trained generator: give its weights file with --init")
+
+
 def generator_of(networks: nn.ModuleDict) -> Generator:
     return cast(Generator, networks["generator"])
 
@@ -55,16 +74,19 @@ def save_parts(
     save_tensors(path, tensors, {"system": "directions", "stage": stage, "licence": "Apache-2.0"} | metadata)
 
 
-def load_parts(path: Path, state: TrainState, *, needed: Sequence[str], optional: Sequence[str] = ()) -> None:
+def load_parts(path: Path, state: TrainState, *, needed: Sequence[str], optional: Sequence[str] = ()) -> set[str]:
     """Start networks from a weights file.
 
     Args:
         needed: networks that the file must hold. optional: those that start anew where it does not.
 
+    Returns:
+        The names of those that were loaded.
+
     Raises:
         InputError: a needed network is missing, or one of another preset; names the first tensor that does not fit.
     """
-    tensors = load_file(path)
+    tensors, loaded = load_file(path), set()
     for part in (*needed, *optional):
         own: dict[str, Tensor] = {
             name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")
@@ -78,3 +100,5 @@ def load_parts(path: Path, state: TrainState, *, needed: Sequence[str], optional
             raise InputError(f"{path} does not fit this preset of directions: of its {part}, {misfit}")
         for networks in (state.networks, state.averaged):
             networks[part].load_state_dict(own)
+        loaded.add(part)
+    return loaded
