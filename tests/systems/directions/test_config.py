@@ -8,9 +8,13 @@ import pytest
 import torch
 
 from portrayal.nn.e4e import E4eEncoder
+from portrayal.systems.directions import train_encoder, train_stylegan
 from portrayal.systems.directions.config import Config, DirectionsConfig, GanConfig
 from portrayal.systems.directions.matrix import DirectionMatrix
 from portrayal.systems.directions.parts import build_generator
+from portrayal.systems.directions.train_directions import MIXED, PAIRED, SYNTHETIC
+from portrayal.train.schedule import learning_rate_factor
+from portrayal.train.stage import Stage
 
 
 def test_the_papers_numbers() -> None:
@@ -22,6 +26,13 @@ def test_the_papers_numbers() -> None:
     assert (synthetic.batch, synthetic.steps, synthetic.learning_rate) == (12, 20_000, 1e-4)
     assert paired.steps == 150_000
     assert paper.of_stage("stylegan").batch == 64
+
+
+@pytest.mark.parametrize("stage", [train_stylegan.STAGE, train_encoder.STAGE, SYNTHETIC, MIXED, PAIRED])
+def test_the_learning_rate_is_constant(stage: Stage) -> None:
+    """Section 4: "constant learning rate 0.0001"; StyleGAN2 and e4e likewise."""
+    factors = {learning_rate_factor(stage.schedule(Config.paper()), step, 100) for step in (0, 50, 99)}
+    assert factors == {1.0}
 
 
 @pytest.mark.parametrize(("size", "limit"), [(128, 14e6), (64, 14e6)])

@@ -154,7 +154,8 @@ def first_faces(root: Path, split: Split, config: Config, count: int) -> Batch:
     """The first `count` faces of one half in the order of seed 0, unmirrored; samples that are bad are left out."""
     faces = FramedFaces(root, split, replace(config, mirror=False), seed=0, samples=count)
     samples = []
-    for i in range(count):
-        with suppress(BadSample):
-            samples.append(faces[i])
+    with torch.autocast("cpu", enabled=False):  # labels are fitted here and not in a worker
+        for i in range(count):
+            with suppress(BadSample):
+                samples.append(faces[i])
     return default_collate(samples)

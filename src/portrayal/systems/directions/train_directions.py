@@ -33,6 +33,7 @@ from portrayal.systems.directions.parts import (
     save_parts,
 )
 from portrayal.systems.directions.pose import pose_change, rescaling
+from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 from portrayal.types import FaceParams
@@ -110,8 +111,13 @@ def frozen(config: Config) -> dict[str, nn.Module]:
 
 
 def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
-    """Adam with a constant rate ("Implementation details")."""
+    """Adam ("Implementation details")."""
     return {"matrix": torch.optim.Adam(modules["matrix"].parameters(), lr=config.learning_rate)}
+
+
+def schedule(_: Config) -> Schedule:
+    """Constant ("Implementation details")."""
+    return Schedule("constant", warmup_steps=0)
 
 
 def train_step(
@@ -305,6 +311,7 @@ def _stage(
         save_weights=partial(save_weights, stage=name),
         load_weights=partial(load_weights, needed=needed),
         frozen=frozen,
+        schedule=schedule,
     )
 
 

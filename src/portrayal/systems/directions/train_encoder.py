@@ -30,6 +30,7 @@ from portrayal.systems.directions.parts import (
     require_generator,
     save_parts,
 )
+from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 
@@ -76,6 +77,11 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
     """Adam. Differs: e4e trains its encoder with Ranger."""
     rates = {"encoder": config.learning_rate, "latent_discriminator": config.inversion.discriminator_rate}
     return {name: torch.optim.Adam(modules[name].parameters(), lr=rate) for name, rate in rates.items()}
+
+
+def schedule(_: Config) -> Schedule:
+    """Constant, as in e4e."""
+    return Schedule("constant", warmup_steps=0)
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
@@ -249,6 +255,7 @@ STAGE = Stage(
     save_weights=save_weights,
     load_weights=load_weights,
     frozen=frozen,
+    schedule=schedule,
     preview_batch=preview_batch,
     validate=validate,
 )

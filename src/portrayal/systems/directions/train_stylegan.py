@@ -41,6 +41,7 @@ from portrayal.systems.directions.parts import (
     load_parts,
     save_parts,
 )
+from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import Gradients, TrainState
 
@@ -91,6 +92,11 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
     }
 
 
+def schedule(_: Config) -> Schedule:
+    """Constant, as in StyleGAN2."""
+    return Schedule("constant", warmup_steps=0)
+
+
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
     return FramedFaces(root, "train", config, seed=seed, samples=samples)
 
@@ -114,15 +120,15 @@ def discriminator_step(state: TrainState, real: Tensor, config: Config) -> dict[
     with state.only("discriminator"):
         with torch.no_grad():
             fake = generator.synthesis(draw_styles(generator, len(real), config), noise="random")
-        logits = discriminator(augment(real, p))
-        loss = discriminator_loss(logits, discriminator(augment(fake, p)))
+        logits = discriminator(augmented(real, p))
+        loss = discriminator_loss(logits, discriminator(augmented(fake, p)))
         state.backward(loss)
         signs = logits.detach().sign()
         progress.signs += signs.sum()
         progress.pictures += len(signs)
         terms = {"discriminator": loss, "signs": signs.mean()}
         if state.step % config.gan.r1_interval == 0:
-            terms["r1"] = r1(discriminator, augment(real, p))
+            terms["r1"] = r1(discriminator, augmented(real, p))
             state.backward(terms["r1"] * (config.gan.r1 / 2 * config.gan.r1_interval))
         state.step_optimizer("discriminator")
     return terms
@@ -133,7 +139,7 @@ def generator_step(state: TrainState, count: int, config: Config) -> dict[str, T
     progress, gan = progress_of(state.networks), config.gan
     with state.only("generator"):
         fake = generator.synthesis(draw_styles(generator, count, config, follow=True), noise="random")
-        loss = generator_loss(discriminator(augment(fake, float(progress.probability))))
+        loss = generator_loss(discriminator(augmented(fake, float(progress.probability))))
         state.backward(loss)
         terms = {"generator": loss}
         if gan.path_length and state.step % gan.path_interval == 0:
@@ -144,6 +150,12 @@ def generator_step(state: TrainState, count: int, config: Config) -> dict[str, T
             terms |= {"path_length": lengths.mean(), "path_penalty": penalty}
         state.step_optimizer("generator")
     return terms
+
+
+def augmented(images: Tensor, p: float) -> Tensor:
+    """ADA's changes; places need more digits than half precision has."""
+    with full_precision(images):
+        return augment(images.float(), p)
 
 
 def draw_styles(generator: Generator, count: int, config: Config, *, follow: bool = False) -> Tensor:
@@ -224,8 +236,9 @@ def validate(state: TrainState, config: Config, root: Path) -> dict[str, float]:
     made = generated(generator, count)
     for name, features in feature_networks(str(device)).items():
         parts = real_pictures(root, config, count).split(GENERATED_AT_ONCE)
-        real = torch.cat([features(part.to(device).float() / 255) for part in parts]).double().cpu()
-        fake = torch.cat([features(part) for part in made]).double().cpu()
+        with full_precision(generator.mapping.w_mean):  # distances of features must not depend on how one trains
+            real = torch.cat([features(part.to(device).float() / 255) for part in parts]).double().cpu()
+            fake = torch.cat([features(part) for part in made]).double().cpu()
         moments = (fake.mean(0), fake.mT.cov(), real.mean(0), real.mT.cov())
         numbers[f"fid_{name}"] = float(frechet_distance(*moments))
         numbers[f"kid_{name}"] = float(kernel_distance(fake, real))
@@ -282,6 +295,7 @@ STAGE = Stage(
     preview=preview,
     save_weights=save_weights,
     load_weights=load_weights,
+    schedule=schedule,
     validate=validate,
     criterion="fid_tracker",
 )
