@@ -11,6 +11,7 @@ import torch
 
 from portrayal.media.image import read_image
 from portrayal.train import log
+from portrayal.train.log import Meter
 from portrayal.train.loop import train
 from tests.train.conftest import metrics
 from tests.train.toy import STAGE, Config
@@ -76,3 +77,14 @@ def test_profile(options):
     assert "aten::addmm" in (options().out / "profile.txt").read_text()
     trace = json.loads((options().out / "profile-trace.json").read_text())
     assert trace["traceEvents"]
+
+
+def test_a_term_is_averaged_over_the_steps_that_had_it():
+    """A regularisation that is due every few steps is logged at its own size."""
+    meter = Meter()
+    for step in range(4):
+        lazy = {"lazy": torch.tensor(3.0 + step)} if step % 2 == 0 else {}
+        meter.add({"always": torch.tensor(float(step))} | lazy)
+    assert meter.pop(1) == {"always": 1.5, "lazy": 4.0}
+    meter.add({"always": torch.tensor(7.0)})
+    assert meter.pop(1) == {"always": 7.0}

@@ -62,7 +62,7 @@ class Progress(nn.Module):
     signs: Tensor
     """() sum of the signs of the real pictures' logits since p was last changed, and"""
     pictures: Tensor
-    """() of how many pictures."""
+    """() of how many pictures; both as means over the processes."""
     path_length: Tensor
     """() the running mean a of the path lengths."""
 
@@ -124,7 +124,7 @@ def discriminator_step(state: TrainState, real: Tensor, config: Config) -> dict[
         loss = discriminator_loss(logits, discriminator(augmented(fake, p)))
         state.backward(loss)
         signs = logits.detach().sign()
-        progress.signs += signs.sum()
+        progress.signs += mean_of_processes(signs.sum(), state.gradients)
         progress.pictures += len(signs)
         terms = {"discriminator": loss, "signs": signs.mean()}
         if state.step % config.gan.r1_interval == 0:
@@ -189,11 +189,8 @@ def measured_paths(generator: Generator, count: int, config: Config) -> Tensor:
 @torch.no_grad()
 def adjust(progress: Progress, how: Gradients, config: Config) -> None:
     """The next p of ADA, from the signs of all processes since the last one."""
-    signs = mean_of_processes(progress.signs, how) / mean_of_processes(progress.pictures, how)
-    pictures = int(progress.pictures) * how.processes
-    p = adjust_probability(
-        float(progress.probability), float(signs), pictures, target=config.gan.target, span=config.gan.span
-    )
+    signs, pictures = float(progress.signs / progress.pictures), int(progress.pictures) * how.processes
+    p = adjust_probability(float(progress.probability), signs, pictures, target=config.gan.target, span=config.gan.span)
     progress.probability.fill_(p)
     progress.signs.zero_()
     progress.pictures.zero_()
