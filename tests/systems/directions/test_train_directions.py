@@ -144,6 +144,34 @@ def test_half_of_the_mixed_codes_are_inverted(folder: Path) -> None:
     assert torch.equal(case.w_plus[:2, 1:], case.w_plus[:2, :1].expand(-1, 7, -1)), "one w for all layers"
 
 
+def test_an_inverted_picture_is_moved_to_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two pictures each is the other's target, so that their changes are opposite."""
+    monkeypatch.setattr(directions, "with_single_attributes", lambda change, a: change)
+    config = tiny("mixed")
+    state, batch = start(directions.MIXED, config), batch_of(directions.MIXED, config, folder)
+    directions.poses_of(state.networks).ranges.copy_(torch.tensor([[-1.0, 1.0]] * 15))
+    with torch.no_grad():
+        change = directions.mixed_cases(state, batch, config).change
+    torch.testing.assert_close(change[2], -change[3], atol=1e-4, rtol=1e-3)
+    assert float(change[2].abs().max()) > 1e-3
+
+
+def test_of_a_pair_the_truth_is_compared_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directions, "load_perceptual", lambda name: Perceptual(Maps()))
+    config = tiny("paired")
+    config = replace(config, reenactment=replace(config.reenactment, perceptual=1))
+    state, batch = start(directions.PAIRED, config), batch_of(directions.PAIRED, config, folder)
+    directions.poses_of(state.networks).ranges.copy_(torch.tensor([[-0.1, 0.1]] * 15))
+    with torch.no_grad():
+        case = directions.paired_cases(state, batch, config)
+        moved = directions.matrix_of(state.networks).move(case.w_plus, case.change)
+        made = directions.generator_of(state.networks).synthesis(moved) / 2 + 0.5
+        perfect = directions.reenacted_terms(state, replace(case, truth=made), config)
+        real = directions.reenacted_terms(state, case, config)
+    for name in ("perceptual", "pixel"):
+        assert float(perfect[name]) < 1e-5 < float(real[name])
+
+
 def test_pairs_are_moved_to_the_driving_face(folder: Path) -> None:
     config = tiny("paired")
     state, batch = start(directions.PAIRED, config), batch_of(directions.PAIRED, config, folder)

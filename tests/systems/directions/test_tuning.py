@@ -73,6 +73,20 @@ def test_locality_holds_the_neighbours(case: tuple[Generator, Tensor, Tensor], p
     assert moved(3.0) < 0.8 * moved(0.0)
 
 
+def test_it_looks_at_another_neighbour_every_step(
+    case: tuple[Generator, Tensor, Tensor], perceptual: Perceptual
+) -> None:
+    generator, picture, pivot = case
+    seen: list[Tensor] = []
+    hook = generator.synthesis.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    tune(generator, picture, pivot, TINY.tuning, perceptual)
+    hook.remove()
+    near = [w_plus for w_plus in seen if not torch.equal(w_plus, pivot)]
+    assert len({bytes(w_plus.numpy()) for w_plus in near}) == TINY.tuning.steps
+    for w_plus in near:
+        assert float((w_plus - pivot).square().mean().sqrt()) == pytest.approx(TINY.tuning.radius, rel=1e-4)
+
+
 def test_it_stops_when_it_is_near_enough(case: tuple[Generator, Tensor, Tensor], perceptual: Perceptual) -> None:
     generator, picture, pivot = case
     whole = tune(generator, picture, pivot, TINY.tuning, perceptual)
