@@ -119,7 +119,7 @@ def test_hopenet_converts_and_loads(tmp_path: Path) -> None:
 
 def test_the_mean_of_encoder4editing_moves_into_the_heads() -> None:
     torch.manual_seed(0)
-    net = E4eEncoder(32, w_dim=24, width=32, trunk=((16, 1), (16, 1), (32, 1), (32, 1))).eval()
+    net = E4eEncoder(32, w_dim=24, trunk=((16, 1), (16, 1), (32, 1), (32, 1))).eval()
     image, means = torch.rand(2, 3, 32, 32), torch.randn(8, 24)
     state = {n: x.clone() for n, x in net.state_dict().items() if not n.endswith("num_batches_tracked")}
     others = {f"encoder.{name}": value for name, value in state.items()} | {"decoder.input": torch.ones(1)}

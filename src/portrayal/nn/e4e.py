@@ -38,15 +38,14 @@ class E4eEncoder(nn.Module):
         *,
         w_dim: int = 512,
         layers: int | None = None,
-        width: int = 512,
         trunk: Sequence[tuple[int, int]] = STAGES,
     ) -> None:
         """
         Args:
             size: side of the pictures.
             layers: of the generator; None: those of one that makes pictures of `size`.
-            width: channels of the pyramid and the heads.
-            trunk: four stages (channels, units); channels are multiples of 16, the last ones `width`.
+            trunk: four stages (channels, units); channels are multiples of 16, the last ones are also those of the
+                pyramid and the heads.
 
         Raises:
             ValueError: `size` is no power of two of at least 32, or the trunk has other stages.
@@ -57,11 +56,9 @@ class E4eEncoder(nn.Module):
             raise ValueError(f"the encoder reduces pictures by 16 and needs at least 32 x 32 pixels, got {size}")
         if len(trunk) != 4 or any(channels % 16 for channels, _ in trunk):
             raise ValueError(f"the trunk needs four stages with channels that are multiples of 16, got {tuple(trunk)}")
-        if trunk[3][0] != width:
-            raise ValueError(f"the trunk's last stage has {trunk[3][0]} channels, the pyramid {width}; make them equal")
         self.size = size
         self.layers = own_layers if layers is None else layers
-        first = trunk[0][0]
+        first, width = trunk[0][0], trunk[3][0]
         self.input_layer = nn.Sequential(
             nn.Conv2d(3, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first)
         )

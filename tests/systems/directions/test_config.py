@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 
-from portrayal.nn.e4e import E4eEncoder
 from portrayal.systems.directions import train_encoder, train_stylegan
-from portrayal.systems.directions.config import Config, DirectionsConfig, GanConfig
+from portrayal.systems.directions.config import Config, DirectionsConfig, EncoderConfig, GanConfig
 from portrayal.systems.directions.matrix import DirectionMatrix
-from portrayal.systems.directions.parts import build_generator
+from portrayal.systems.directions.parts import build_encoder, build_generator
 from portrayal.systems.directions.train_directions import MIXED, PAIRED, SYNTHETIC
+from portrayal.train.run import override
+from portrayal.train.run_folder import config_json
 from portrayal.train.schedule import learning_rate_factor
 from portrayal.train.stage import Stage
+from portrayal.weights.registry import config_from_dict
 
 
 def test_the_papers_numbers() -> None:
@@ -41,7 +45,7 @@ def test_the_compact_model_is_small(size: int, limit: float) -> None:
     with torch.device("meta"):
         parts = [
             build_generator(config),
-            E4eEncoder(size, w_dim=config.generator.w_dim, width=config.encoder.width, trunk=config.encoder.trunk),
+            build_encoder(config),
             DirectionMatrix(config.directions.attributes, w_dim=config.generator.w_dim, layers=8),
         ]
     numbers = sum(value.numel() for part in parts for value in part.state_dict().values())
@@ -55,5 +59,18 @@ def test_combinations_that_cannot_be() -> None:
         replace(Config.tiny(), image_size=100)
     with pytest.raises(ValueError, match="photo_share"):
         replace(Config.tiny(), photo_share=1.5)
+    with pytest.raises(ValueError, match="must have four numbers"):
+        EncoderConfig(units=(1, 2))
     with pytest.raises(ValueError, match=r"gan\.r1_interval must be at least 1"):
         GanConfig(r1_interval=0)
+
+
+@pytest.mark.parametrize("preset", [Config.tiny, Config.compact, Config.paper])
+def test_presets_survive_a_weights_file(preset: Callable[[], Config]) -> None:
+    assert config_from_dict(Config, json.loads(config_json(preset()))) == preset()
+
+
+def test_fields_can_be_changed_on_the_command_line() -> None:
+    changed = override(Config.compact(), ["--config.image-size", "64", "--config.gan.r1", "0.05"])
+    assert (changed.image_size, changed.gan.r1) == (64, 0.05)
+    assert changed.encoder == Config.compact().encoder

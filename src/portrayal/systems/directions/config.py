@@ -29,12 +29,15 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """e4e's encoder."""
+    """e4e's encoder: the four stages of its trunk, IR-SE50's."""
 
-    width: int = 512
-    """Channels of the pyramid and the style heads."""
-    trunk: tuple[tuple[int, int], ...] = STAGES
-    """(channels, units) of the four stages."""
+    channels: tuple[int, ...] = tuple(channels for channels, _ in STAGES)
+    """Multiples of 16; the last is also the width of the pyramid and the style heads."""
+    units: tuple[int, ...] = tuple(units for _, units in STAGES)
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != 4 or len(self.units) != 4:
+            raise ValueError(f"encoder.channels {self.channels} and encoder.units {self.units} must have four numbers")
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ class Config:
         return cls(
             image_size=32,
             generator=GeneratorConfig(w_dim=32, mapping_layers=2, channel_base=512, channel_max=32),
-            encoder=EncoderConfig(width=32, trunk=((16, 1), (16, 1), (32, 1), (32, 1))),
+            encoder=EncoderConfig(channels=(16, 16, 32, 32), units=(1, 1, 1, 1)),
             gan=GanConfig(r1=0.1, r1_interval=2, path_interval=2, adjust_interval=2, span=100, measured_pictures=8),
             inversion=InversionConfig(
                 identity=0,
@@ -243,7 +246,7 @@ class Config:
         return cls(
             image_size=128,
             generator=GeneratorConfig(w_dim=256, mapping_layers=4, channel_base=4096, channel_max=160),
-            encoder=EncoderConfig(width=80, trunk=((32, 2), (64, 2), (96, 4), (80, 2))),
+            encoder=EncoderConfig(channels=(32, 64, 96, 80), units=(2, 2, 4, 2)),
             # gamma as StyleGAN2-ADA sets it by size and batch: 0.0002 * 128^2 / 16.
             gan=GanConfig(r1=0.2, span=200_000, measured_pictures=1024),
             inversion=InversionConfig(

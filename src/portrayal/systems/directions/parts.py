@@ -41,8 +41,8 @@ def build_discriminator(config: Config) -> Discriminator:
 
 
 def build_encoder(config: Config) -> E4eEncoder:
-    e = config.encoder
-    return E4eEncoder(config.image_size, w_dim=config.generator.w_dim, width=e.width, trunk=e.trunk)
+    trunk = tuple(zip(config.encoder.channels, config.encoder.units, strict=True))
+    return E4eEncoder(config.image_size, w_dim=config.generator.w_dim, trunk=trunk)
 
 
 def encoder_of(networks: nn.ModuleDict) -> E4eEncoder:
