@@ -80,10 +80,11 @@ def tune(
     if (found := part.read()) is not None:
         run.restore(found)
     while True:
-        distance = run.distance(picture, pivot, perceptual)
+        pixel, unlike = run.compare(run.tuned.synthesis(pivot), picture, perceptual)
+        distance = float(unlike.detach())
         if run.step >= config.steps or distance <= config.enough:
             break
-        run.learn(picture, pivot, perceptual)
+        run.learn(config.pixel * pixel + config.perceptual * unlike, pivot, perceptual)
         if progress:
             progress(run.step, config.steps, distance)
         if run.step % config.save_every_steps == 0:
@@ -114,18 +115,20 @@ class _Run:
             parameter.requires_grad_(True)
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=config.learning_rate)
 
-    @torch.no_grad()
-    def distance(self, picture: Tensor, pivot: Tensor, perceptual: Perceptual) -> float:
-        return float(perceptual(self.tuned.synthesis(pivot) / 2 + 0.5, picture / 2 + 0.5))
+    @staticmethod
+    def compare(made: Tensor, wanted: Tensor, perceptual: Perceptual) -> tuple[Tensor, Tensor]:
+        """Mean squared and perceptual difference of pictures in [-1, 1]."""
+        return F.mse_loss(made, wanted), perceptual(made / 2 + 0.5, wanted / 2 + 0.5)
 
-    def learn(self, picture: Tensor, pivot: Tensor, perceptual: Perceptual) -> None:
-        """One step on the picture at the pivot and on the original's picture of a code near it."""
-        loss = self._unlike(self.tuned.synthesis(pivot), picture, perceptual)
-        if self.config.locality:
+    def learn(self, loss: Tensor, pivot: Tensor, perceptual: Perceptual) -> None:
+        """One step on the loss at the pivot, and on the original's picture of a code near it."""
+        config = self.config
+        if config.locality:
             near = self._near(pivot)
             with torch.no_grad():
                 before = self.original.synthesis(near)
-            loss = loss + self.config.locality * self._unlike(self.tuned.synthesis(near), before, perceptual)
+            pixel, unlike = self.compare(self.tuned.synthesis(near), before, perceptual)
+            loss = loss + config.locality * (config.pixel * pixel + config.perceptual * unlike)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -150,10 +153,6 @@ class _Run:
                     moments = {field: tensors[f"{field}.{name}"].to(parameter) for field in ("exp_avg", "exp_avg_sq")}
                     self.optimizer.state[parameter] = {"step": torch.tensor(float(self.step)), **moments}
         return distance, self.step
-
-    def _unlike(self, made: Tensor, wanted: Tensor, perceptual: Perceptual) -> Tensor:
-        pixel = F.mse_loss(made, wanted)
-        return self.config.pixel * pixel + self.config.perceptual * perceptual(made / 2 + 0.5, wanted / 2 + 0.5)
 
     @torch.no_grad()
     def _near(self, pivot: Tensor) -> Tensor:
