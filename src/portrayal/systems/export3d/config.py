@@ -1,0 +1,119 @@
+"""Configuration of Export3D. The paper's numbers carry their section (S: supplement); the others are our choice.
+
+What the text leaves open (the numbers of Fig. S2 are in the picture only): widths of the expression encoder's hidden
+layer, of the convolutions and of the MLPs, how many ViT blocks there are, the width of the Gaussian filter, samples per
+ray, betas of Adam, the decay of the weights' average.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+Objective = Literal["paper", "info-nce"]
+
+
+@dataclass(frozen=True)
+class ClebsConfig:
+    """The expression encoder f_e, the image encoder f_I, and how they are trained (Sec. 3.1)."""
+
+    gaze: bool = False
+    """Gaze angles beside the 64 expression coefficients. Beyond the paper, which cannot move the eyes (S 1.7)."""
+    hidden: int = 256
+    """Neurons between the two fully connected layers."""
+    coefficients: int = 10
+    """n, basis vectors (4.2)."""
+    dimension: int = 256
+    """d (4.2)."""
+    image_size: int = 256
+    """Side of the pictures that f_I sees."""
+    stem: int = 64
+    """Channels of the first convolution (7 x 7, stride 2), before the max-pooling."""
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Channels per stage; every stage but the first halves the resolution. With `blocks`: ResNetSE18 (S 1.2)."""
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks per stage."""
+    reduction: int = 16
+    """Channels per neuron of the squeeze-and-excitation."""
+    negatives: int = 32
+    """For each positive, all of the same clip (4.2)."""
+    temperature: float = 0.07
+    """tau of equation 1 (4.2)."""
+    objective: Objective = "paper"
+    """paper: the sum of equation 1 leaves the positive out; info-nce: the usual form, which has it."""
+    learning_rate: float = 1e-4
+    """4.2."""
+    batch: int = 8
+    """Clips."""
+    steps: int = 60_000
+    """S 1.4."""
+
+    def __post_init__(self) -> None:
+        if self.coefficients > self.dimension:
+            raise ValueError(
+                f"clebs.coefficients {self.coefficients} orthonormal vectors do not fit into "
+                f"clebs.dimension {self.dimension}"
+            )
+        if len(self.widths) != len(self.blocks):
+            raise ValueError(f"clebs.widths {self.widths} and clebs.blocks {self.blocks} must be equally many")
+        if self.negatives < 1 or self.temperature <= 0:
+            raise ValueError(
+                f"clebs.negatives must be at least 1 and clebs.temperature above 0, "
+                f"got {self.negatives} and {self.temperature}"
+            )
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole system."""
+
+    image_size: int = 256
+    """H = W (4.1)."""
+    clebs: ClebsConfig = field(default_factory=ClebsConfig)
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of Adam."""
+    batch: int = 8
+    """Pairs (4.2)."""
+    steps: int = 300_000
+    """Of the stage reconstruction (4.2)."""
+    ema: float = 0.999
+    """Decay of the weights' average, which ships."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """The same classes, for tests on a CPU."""
+        return cls(
+            image_size=64,
+            clebs=ClebsConfig(
+                hidden=32,
+                dimension=64,
+                image_size=64,
+                stem=8,
+                widths=(8, 16),
+                blocks=(1, 1),
+                reduction=4,
+                negatives=5,
+                learning_rate=2e-3,
+                batch=2,
+                steps=20,
+            ),
+            batch=2,
+            steps=20,
+            ema=0.9,
+        )
+
+    @classmethod
+    def compact(cls) -> Self:
+        """128 x 128 for two CPU cores; f_I, which does not ship, is half as wide."""
+        return cls(
+            image_size=128,
+            clebs=ClebsConfig(
+                image_size=128, stem=32, widths=(32, 64, 128, 256), learning_rate=3e-4, batch=4, steps=4000
+            ),
+            steps=20_000,
+        )
+
+    @classmethod
+    def paper(cls) -> Self:
+        """Sec. 3 and 4.2, S 1.2 and 1.4; 256 x 256."""
+        return cls()
