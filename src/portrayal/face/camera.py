@@ -84,6 +84,16 @@ def split_camera(camera: Tensor) -> tuple[Tensor, Tensor]:
     return camera[..., :16].unflatten(-1, (4, 4)), camera[..., 16:].unflatten(-1, (3, 3))
 
 
+def mirror_camera(camera: Tensor) -> Tensor:
+    """(..., 25) to the camera that sees the mirrored world (x turned around) as the mirrored picture shows it."""
+    cam2world, intrinsics = split_camera(camera)
+    flip = camera.new_tensor([-1, 1, 1, 1])
+    mirrored = intrinsics.clone()
+    mirrored[..., 0, 2] = 1 - intrinsics[..., 0, 2]  # the middle, from the picture's other border
+    mirrored[..., 0, 1] = -intrinsics[..., 0, 1]
+    return camera_label(cam2world * flip[:, None] * flip, mirrored)
+
+
 def camera_from_pose(
     rotation: Tensor, translation: Tensor, scale: Tensor, *, width: float, height: float, radius: float | None = None
 ) -> Tensor:

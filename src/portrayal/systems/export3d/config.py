@@ -70,6 +70,8 @@ class Config:
     image_size: int = 256
     """H = W (4.1)."""
     clebs: ClebsConfig = field(default_factory=ClebsConfig)
+    mirror: bool = False
+    """Mirror every second sample; the paper speaks of none."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Of Adam."""
     batch: int = 8
@@ -110,6 +112,7 @@ class Config:
             clebs=ClebsConfig(
                 image_size=128, stem=32, widths=(32, 64, 128, 256), learning_rate=3e-4, batch=4, steps=4000
             ),
+            mirror=True,
             steps=20_000,
         )
 

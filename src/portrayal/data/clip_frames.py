@@ -1,0 +1,84 @@
+"""Frames of one clip with what a tri-plane system is driven by: expression, gaze and camera of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from portrayal.data.clips import Split
+from portrayal.data.expressions import mirror_signs
+from portrayal.data.pairs import PairClip, PairData
+from portrayal.errors import InputError
+from portrayal.face.camera import mirror_camera
+
+
+class ClipFrames(PairData):
+    """Samples of `count` different frames of one clip, in random order:
+
+    `pictures` (count, 3, s, s) uint8, `expression` (count, 64) coefficients b, `gaze` (count, 2, 2) radians, `camera`
+    (count, 25), float32 (`types.FaceParams`); `identity` () int64. A person is drawn, then one of the person's clips.
+
+    Args: as of `PairData`, and
+        count: clips with fewer frames that show a face are left out.
+        mirror: show every second sample in a mirror.
+
+    Raises:
+        InputError: as `PairData`, or no clip has so many frames.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: Split,
+        *,
+        size: int,
+        seed: int,
+        samples: int,
+        count: int,
+        mirror: bool = False,
+        cache: Path | None = None,
+    ) -> None:
+        super().__init__(root, split, size=size, seed=seed, samples=samples, variants=0, cache=cache)
+        self.count, self.mirror = count, mirror
+        long_enough = (tuple(c for c in clips if len(c.frames) >= count) for clips in self.table.people)
+        self.people: tuple[tuple[PairClip, ...], ...] = tuple(clips for clips in long_enough if clips)
+        if not self.people:
+            longest = max(len(clip.frames) for clips in self.table.people for clip in clips)
+            raise InputError(
+                f"{self.root}: no {split} clip has {count} frames with a face, the longest has {longest}; "
+                "use longer clips or fewer frames of each (clebs.negatives)"
+            )
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """
+        Raises:
+            BadSample: the clip that is drawn cannot be used; the training takes another sample.
+        """
+        rng = np.random.Generator(np.random.PCG64([self.seed, index]))
+        clips = self.people[rng.integers(len(self.people))]
+        chosen = clips[rng.integers(len(clips))]
+        frames = rng.choice(chosen.frames, self.count, replace=False).tolist()
+        pictures = np.stack(self.frames.read(chosen.clip, frames))
+        params = self.labels.read(chosen.clip, frames)
+        sample = {
+            "pictures": torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))),
+            "expression": params.expression.float(),
+            "gaze": params.gaze.float(),
+            "camera": params.camera.float(),
+        }
+        if self.mirror and rng.random() < 0.5:
+            sample = mirror_frames(sample)
+        return sample | {"identity": torch.tensor(self.table.identities[chosen.clip.identity])}
+
+
+def mirror_frames(frames: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The fields `pictures`, `expression`, `gaze` and `camera` of `ClipFrames` as a mirror shows them."""
+    return {
+        "pictures": frames["pictures"].flip(-1),
+        "expression": frames["expression"] * mirror_signs(),
+        "gaze": frames["gaze"].flip(-2) * torch.tensor([-1.0, 1.0]),
+        "camera": mirror_camera(frames["camera"]),
+    }
