@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 
 Objective = Literal["paper", "info-nce"]
+GROUPS = 8
+"""Of the group norms: unlike batch norms they do not depend on what else is in the batch."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,67 @@ class ClebsConfig:
 
 
 @dataclass(frozen=True)
+class GeneratorConfig:
+    """G: from the source and beta' to the tri-plane (Sec. 3.2, Fig. 3)."""
+
+    hidden: int = 1024
+    """h, channels of a token (S 1.2). The picture's feature before them has h / 4 (Sec. 3.2)."""
+    heads: int = 4
+    """Of the self-attention (S 1.2)."""
+    expansion: int = 4
+    """Neurons of the Mix-FFN per channel (as in SegFormer's larger models)."""
+    stem: int = 64
+    """Channels of the encoder at the picture's own resolution; they double with each halving, up to h / 4."""
+    conditional_blocks: int = 5
+    """EAdaLN-ViT blocks."""
+    blocks: int = 1
+    """ViT blocks after the first pixel shuffle."""
+    filter_sigma: float = 1.0
+    """Of the Gaussian low-pass filter after a pixel shuffle, in pixels."""
+    last: int = 128
+    """Channels before the tri-plane."""
+    plane_channels: int = 32
+    """Of each plane (equation 4)."""
+    plane_decay: float = 0.998
+    """delta of the tri-plane's moving average (S 1.2, equation 2)."""
+
+    def __post_init__(self) -> None:
+        if self.hidden % (4 * self.heads):
+            raise ValueError(
+                f"generator.hidden {self.hidden} must be a multiple of 4 generator.heads = {4 * self.heads}"
+            )
+        if self.hidden % (4 * GROUPS) or self.stem % GROUPS or self.last % GROUPS:
+            raise ValueError(
+                f"a quarter of generator.hidden {self.hidden}, generator.stem {self.stem} and "
+                f"generator.last {self.last} must be multiples of {GROUPS}, the groups of the norms"
+            )
+
+
+@dataclass(frozen=True)
+class RendererConfig:
+    """From the tri-plane to the picture (Sec. 3.3)."""
+
+    neurons: int = 64
+    """Of the hidden layer of each MLP."""
+    colours: int = 32
+    """Channels of the rendered feature; the first three are the raw picture (as in EG3D)."""
+    samples: tuple[int, int] = (48, 48)
+    """Per ray, in the first and the second pass (EG3D's)."""
+    box_size: float = 1.2
+    """Side of the tri-plane's cube in world units; at the head a portrait shows about 0.8 to 1.1 of them."""
+    upsampling: tuple[int, int] = (128, 64)
+    """Channels of the super-resolution at H/2 and H."""
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole system."""
 
     image_size: int = 256
     """H = W (4.1)."""
     clebs: ClebsConfig = field(default_factory=ClebsConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    renderer: RendererConfig = field(default_factory=RendererConfig)
     mirror: bool = False
     """Mirror every second sample; the paper speaks of none."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -80,6 +137,10 @@ class Config:
     """Of the stage reconstruction (4.2)."""
     ema: float = 0.999
     """Decay of the weights' average, which ships."""
+
+    def __post_init__(self) -> None:
+        if self.image_size < 32 or self.image_size & (self.image_size - 1):
+            raise ValueError(f"image_size must be a power of two of at least 32, got {self.image_size}")
 
     @classmethod
     def tiny(cls) -> Self:
@@ -99,6 +160,10 @@ class Config:
                 batch=2,
                 steps=20,
             ),
+            generator=GeneratorConfig(
+                hidden=64, expansion=2, stem=8, conditional_blocks=2, last=16, plane_channels=8, plane_decay=0.9
+            ),
+            renderer=RendererConfig(neurons=16, colours=8, samples=(8, 8), upsampling=(16, 8)),
             batch=2,
             steps=20,
             ema=0.9,
@@ -106,12 +171,14 @@ class Config:
 
     @classmethod
     def compact(cls) -> Self:
-        """128 x 128 for two CPU cores; f_I, which does not ship, is half as wide."""
+        """128 x 128 for two CPU cores, 11.7 MB in fp16; f_I, which does not ship, is half as wide."""
         return cls(
             image_size=128,
             clebs=ClebsConfig(
                 image_size=128, stem=32, widths=(32, 64, 128, 256), learning_rate=3e-4, batch=4, steps=4000
             ),
+            generator=GeneratorConfig(hidden=256, stem=16, conditional_blocks=4, last=48, plane_channels=16),
+            renderer=RendererConfig(neurons=32, colours=16, samples=(24, 24), upsampling=(32, 16)),
             mirror=True,
             steps=20_000,
         )

@@ -1,0 +1,122 @@
+"""The hybrid tri-plane generator G (Sec. 3.2, Fig. 3): a source picture and beta' to the tri-plane of equation 6."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from portrayal.systems.export3d.config import GROUPS, GeneratorConfig
+from portrayal.systems.export3d.vit import EAdaLnVitBlock, OverlapPatchMerge, ShuffleUp, VitBlock
+
+SLOPE = 0.2
+"""Of the leaky ReLUs."""
+
+
+class ConvBlock(nn.Module):
+    """Convolution, group norm, leaky ReLU."""
+
+    def __init__(self, c_in: int, c_out: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
+        self.norm = nn.GroupNorm(GROUPS, c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.norm(self.conv(x)), SLOPE)
+
+
+class ImageFeatures(nn.Module):
+    """The convolutional encoder: source to (b, h / 4, H / 8, W / 8)."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        last = config.hidden // 4
+        c = [min(config.stem << level, last) for level in range(3)] + [last]
+        layers: list[nn.Module] = [ConvBlock(3, c[0])]
+        for c_in, c_out in pairwise(c):
+            layers += [ConvBlock(c_in, c_out, stride=2), ConvBlock(c_out, c_out)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, source: Tensor) -> Tensor:
+        """(b, 3, H, W) in [0, 1]."""
+        return self.layers(2 * source - 1)
+
+
+class TriplaneGenerator(nn.Module):
+    """G. `encode` is needed once per source, `decode` once per expression; the camera is the renderer's."""
+
+    mean_planes: Tensor
+    """(3, c, H / 2, W / 2): T_EMA, added to every tri-plane; zeros before training."""
+
+    def __init__(self, config: GeneratorConfig, *, image_size: int, dimension: int) -> None:
+        """`dimension`: d, of beta'."""
+        super().__init__()
+        self.config = config
+        self.height = image_size // 16
+        """Tokens along a side."""
+        hidden, quarter = config.hidden, config.hidden // 4
+        about = {"heads": config.heads, "expansion": config.expansion}
+        self.features = ImageFeatures(config)
+        self.merge = OverlapPatchMerge(quarter, hidden)
+        self.conditional = nn.ModuleList(
+            EAdaLnVitBlock(hidden, dimension, **about) for _ in range(config.conditional_blocks)
+        )
+        self.shuffle = ShuffleUp(config.filter_sigma)
+        self.between = ConvBlock(quarter, quarter)
+        self.merge_again = OverlapPatchMerge(quarter, hidden)
+        self.plain = nn.ModuleList(VitBlock(hidden, **about) for _ in range(config.blocks))
+        self.joined = ConvBlock(quarter, config.last)
+        self.refine = ConvBlock(config.last, config.last)
+        self.planes = nn.Conv2d(config.last, 3 * config.plane_channels, 3, 1, 1)
+        side = image_size // 2
+        self.register_buffer("mean_planes", torch.zeros(3, config.plane_channels, side, side))
+
+    def forward(self, source: Tensor, expression: Tensor) -> Tensor:
+        """T_beta(S) with the moving average (equation S 2).
+
+        Args:
+            source: (b, 3, H, W) in [0, 1]. expression: (b, d) beta'.
+
+        Returns:
+            (b, 3, c, H / 2, W / 2), planes as in `nn.triplane`.
+        """
+        return self.stabilise(self.decode(self.encode(source), expression))
+
+    def encode(self, source: Tensor) -> Tensor:
+        """(b, 3, H, W) in [0, 1] to the visual tokens (b, H W / 256, h), before any expression."""
+        return self.merge(self.features(source))
+
+    def decode(self, tokens: Tensor, expression: Tensor) -> Tensor:
+        """Tokens and beta' (b, d) to the tri-plane (b, 3, c, H / 2, W / 2), T^j of equation S 2 before the sum."""
+        side = self.height
+        x = tokens
+        for block in self.conditional:
+            x = block(x, expression, side)
+        x = self.shuffle(x, side)  # (b, h / 4, H / 8, W / 8)
+        x = _double(self.between(x))  # (b, h / 4, H / 4, W / 4)
+        fine = self.merge_again(x)  # (b, H W / 64, h)
+        for block in self.plain:
+            fine = block(fine, 2 * side)
+        x = x + self.shuffle(fine, 2 * side)
+        x = self.refine(_double(self.joined(x)))  # (b, last, H / 2, W / 2)
+        return rearrange(self.planes(x).float(), "b (plane c) h w -> b plane c h w", plane=3)
+
+    def stabilise(self, planes: Tensor) -> Tensor:
+        """T^j + T_EMA^(j - 1) (equation S 2)."""
+        return planes + self.mean_planes
+
+    @torch.no_grad()
+    def follow(self, planes: Tensor) -> None:
+        """Move T_EMA towards the batch's mean tri-plane (equation S 2); training calls it after `stabilise`.
+
+        Args:
+            planes: (b, 3, c, H / 2, W / 2) of `decode`, without T_EMA, which else would follow itself.
+        """
+        self.mean_planes.lerp_(planes.detach().float().mean(0), 1 - self.config.plane_decay)
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
