@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 
 Objective = Literal["paper", "info-nce"]
+PerceptualName = Literal["lpips-vgg", "tracker", "none"]
 GROUPS = 8
 """Of the group norms: unlike batch norms they do not depend on what else is in the batch."""
 
@@ -119,6 +120,22 @@ class RendererConfig:
 
 
 @dataclass(frozen=True)
+class LossConfig:
+    """Weights of equations 11 and 12; the paper gives the four terms of equation 11 the same one."""
+
+    raw_pixel: float = 1.0
+    pixel: float = 1.0
+    raw_perceptual: float = 1.0
+    perceptual: float = 1.0
+    perceptual_network: PerceptualName = "lpips-vgg"
+    """lpips-vgg: the paper's; tracker: maps of the embedded tracker, which need no download; none: no such terms."""
+    reconstruction: float = 1.0
+    """lambda_rec (4.2)."""
+    adversarial: float = 0.01
+    """lambda_adv (4.2)."""
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole system."""
 
@@ -127,14 +144,23 @@ class Config:
     clebs: ClebsConfig = field(default_factory=ClebsConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     renderer: RendererConfig = field(default_factory=RendererConfig)
+    discriminator: tuple[int, int] = (16384, 512)
+    """Channels times resolution, and the most channels, of StyleGAN2-ADA's discriminator (its setting for 256)."""
+    loss: LossConfig = field(default_factory=LossConfig)
     mirror: bool = False
     """Mirror every second sample; the paper speaks of none."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Of Adam."""
+    learning_rate: float = 1e-4
+    """Of generator and renderer (4.2)."""
+    discriminator_learning_rate: float = 1e-5
+    """4.2."""
     batch: int = 8
     """Pairs (4.2)."""
     steps: int = 300_000
     """Of the stage reconstruction (4.2)."""
+    adversarial_steps: int = 10_000
+    """Of the stage adversarial (4.2)."""
     ema: float = 0.999
     """Decay of the weights' average, which ships."""
 
@@ -164,8 +190,13 @@ class Config:
                 hidden=64, expansion=2, stem=8, conditional_blocks=2, last=16, plane_channels=8, plane_decay=0.9
             ),
             renderer=RendererConfig(neurons=16, colours=8, samples=(8, 8), upsampling=(16, 8)),
+            discriminator=(512, 32),
+            loss=LossConfig(perceptual_network="none"),
+            learning_rate=2e-3,
+            discriminator_learning_rate=1e-3,
             batch=2,
             steps=20,
+            adversarial_steps=5,
             ema=0.9,
         )
 
@@ -179,8 +210,13 @@ class Config:
             ),
             generator=GeneratorConfig(hidden=256, stem=16, conditional_blocks=4, last=48, plane_channels=16),
             renderer=RendererConfig(neurons=32, colours=16, samples=(24, 24), upsampling=(32, 16)),
+            discriminator=(4096, 128),
+            loss=LossConfig(perceptual_network="tracker"),
             mirror=True,
+            learning_rate=3e-4,
+            discriminator_learning_rate=3e-5,
             steps=20_000,
+            adversarial_steps=1000,
         )
 
     @classmethod

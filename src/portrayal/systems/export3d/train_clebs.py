@@ -127,12 +127,17 @@ def held_out(root: Path, config: Config) -> list[Batch]:
 
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
-    """Both encoders, floats as fp16; the stage reconstruction takes the expression encoder from it."""
+    """Both encoders; the stage reconstruction takes the expression encoder from the file."""
+    save_networks(path, state.averaged, metadata, stage="clebs")
+
+
+def save_networks(path: Path, networks: nn.Module, metadata: dict[str, str], *, stage: str) -> None:
+    """Floats as fp16, with what made them."""
     tensors = {
         name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in state.averaged.state_dict().items()
+        for name, value in networks.state_dict().items()
     }
-    save_tensors(path, tensors, {"system": "export3d", "stage": "clebs", "licence": "Apache-2.0"} | metadata)
+    save_tensors(path, tensors, {"system": "export3d", "stage": stage, "licence": "Apache-2.0"} | metadata)
 
 
 def load_weights(path: Path, state: TrainState) -> None:
