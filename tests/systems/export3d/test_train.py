@@ -63,6 +63,26 @@ def test_reconstruction_trains_generator_and_renderer_but_not_clebs(batch):
     assert set(terms) == {"pixel", "raw_pixel", "psnr"}
 
 
+def test_expression_gaze_and_camera_are_the_driving_frames(batch):
+    config = replace(TINY, clebs=replace(TINY.clebs, gaze=True))
+    state = start(RECONSTRUCTION, config)
+    assert RECONSTRUCTION.train_step(state, batch, config)["pixel"].isfinite()
+    model = state.networks["model"].eval()
+    for block in model.generator.conditional:
+        nn.init.normal_(block.norm1.scale_shift.weight)
+
+    @torch.no_grad()
+    def made(changed):
+        return stages.reconstruct(model, stages.Pair.of(changed))[0].raw
+
+    for name in ("expression", "gaze", "camera", "pictures"):
+        for frame, matters in ((0, name == "pictures"), (1, name != "pictures")):
+            changed = batch[name].clone()
+            changed[:, frame] = 0.9 * changed[:, frame] + 0.1
+            same = torch.allclose(made(batch | {name: changed}), made(batch), atol=1e-6)
+            assert same != matters, (name, frame)
+
+
 def test_the_moving_average_follows_the_planes_before_the_sum(batch):
     state = start(RECONSTRUCTION)
     model = state.networks["model"]
