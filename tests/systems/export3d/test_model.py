@@ -1,5 +1,6 @@
 """Generator, renderer and the whole: shapes of the paper, moving average, geometry, gradients."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,8 @@ from portrayal.systems.export3d.config import Config, GeneratorConfig
 from portrayal.systems.export3d.generator import TriplaneGenerator
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import Renderer, TwoMlps
+from portrayal.train.run_folder import config_json
+from portrayal.weights.registry import config_from_dict
 
 TINY = Config.tiny()
 
@@ -193,6 +196,11 @@ def test_a_turned_camera_sees_the_same_planes_from_the_side():
         views = [model.renderer(planes, c).raw for c in (front, camera(0.4))]
         torch.testing.assert_close(views[0], model(source, expression, front)[0].raw)
     assert (views[0] - views[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("config", [Config.tiny(), Config.compact(), Config.paper()])
+def test_a_configuration_comes_back_from_a_weights_file(config):
+    assert config_from_dict(Config, json.loads(config_json(config))) == config
 
 
 def test_bad_configurations():

@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from portrayal.errors import InputError
+from portrayal.systems.export3d import STAGES, train_clebs
 from portrayal.systems.export3d import train as stages
-from portrayal.systems.export3d import train_clebs
 from portrayal.systems.export3d.config import Config, LossConfig
 from portrayal.systems.export3d.train import ADVERSARIAL, RECONSTRUCTION
 from portrayal.train.loop import train
+from portrayal.train.schedule import learning_rate_factor
 from portrayal.train.stage import Stage
 from portrayal.train.state import NotFiniteError, TrainState
 
@@ -53,6 +54,9 @@ def test_the_papers_recipe():
     paper = Config.paper()
     assert (paper.batch, paper.steps, ADVERSARIAL.configure(paper).steps) == (8, 300_000, 10_000)
     assert (paper.learning_rate, paper.discriminator_learning_rate, paper.clebs.learning_rate) == (1e-4, 1e-5, 1e-4)
+    for stage in STAGES.values():
+        rates = [learning_rate_factor(stage.schedule(paper), step, 1000) for step in (0, 500, 999)]
+        assert rates == [1, 1, 1]
     assert (paper.loss.reconstruction, paper.loss.adversarial, paper.loss.perceptual_network) == (1, 0.01, "lpips-vgg")
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
+from portrayal.train.schedule import Schedule
+
 Objective = Literal["paper", "info-nce"]
 PerceptualName = Literal["lpips-vgg", "tracker", "none"]
 GROUPS = 8
@@ -155,6 +157,8 @@ class Config:
     """Of generator and renderer (4.2)."""
     discriminator_learning_rate: float = 1e-5
     """4.2."""
+    schedule: Schedule = field(default_factory=lambda: Schedule(kind="constant", warmup_steps=0))
+    """Of all learning rates; the paper names one number for each and no change of it."""
     batch: int = 8
     """Pairs (4.2)."""
     steps: int = 300_000
@@ -215,6 +219,7 @@ class Config:
             mirror=True,
             learning_rate=3e-4,
             discriminator_learning_rate=3e-5,
+            schedule=Schedule(),
             steps=20_000,
             adversarial_steps=1000,
         )

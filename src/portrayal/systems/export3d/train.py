@@ -270,6 +270,7 @@ RECONSTRUCTION = Stage(
     save_weights=save_weights,
     load_weights=load_weights,
     frozen=frozen,
+    schedule=lambda config: config.schedule,
     preview_batch=preview_batch,
     validate=validate,
 )

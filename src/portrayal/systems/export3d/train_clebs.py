@@ -163,6 +163,7 @@ STAGE = Stage(
     preview=preview,
     save_weights=save_weights,
     load_weights=load_weights,
+    schedule=lambda config: config.schedule,
     preview_batch=preview_batch,
     validate=validate,
 )
