@@ -9,10 +9,11 @@ from torch import nn
 
 from portrayal.errors import InputError
 from portrayal.face.camera import camera_label, fov_to_intrinsics, look_at, world_to_picture
+from portrayal.nn.resample import double
 from portrayal.systems.export3d.config import Config, GeneratorConfig
 from portrayal.systems.export3d.generator import TriplaneGenerator
 from portrayal.systems.export3d.model import Export3d
-from portrayal.systems.export3d.renderer import Renderer, TwoMlps
+from portrayal.systems.export3d.renderer import PlainBlock, Renderer, TwoMlps, enlarge
 from portrayal.train.run_folder import config_json
 from portrayal.weights.registry import config_from_dict
 
@@ -176,6 +177,18 @@ def test_colour_and_density_are_two_networks():
     assert not shared
     raw, state = mlps.density(features)
     torch.testing.assert_close((mlps.colour(state), raw), (colour, density))
+
+
+def test_super_resolution_adds_to_the_enlarged_raw_picture():
+    block = PlainBlock(8, 4)
+    x, image = torch.rand(1, 8, 6, 6), torch.rand(1, 3, 6, 6)
+    feature, made = block(x, image)
+    assert feature.shape == (1, 4, 12, 12)
+    added = torch.einsum("bchw,oc->bohw", feature, block.to_rgb.weight[..., 0, 0]) + block.to_rgb.bias[:, None, None]
+    torch.testing.assert_close(made, enlarge(image) + added)
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
+    torch.testing.assert_close(enlarge(image)[inner], double(image)[inner])
+    torch.testing.assert_close(enlarge(torch.full((1, 3, 4, 4), -0.8)), torch.full((1, 3, 8, 8), -0.8))
 
 
 def test_a_trained_renderer_gives_the_same_picture_twice_and_draws_in_training():

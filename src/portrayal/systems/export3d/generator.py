@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from portrayal.systems.export3d.config import GROUPS, GeneratorConfig
+from portrayal.systems.export3d.renderer import enlarge
 from portrayal.systems.export3d.vit import EAdaLnVitBlock, OverlapPatchMerge, ShuffleUp, VitBlock
 
 SLOPE = 0.2
@@ -96,12 +97,12 @@ class TriplaneGenerator(nn.Module):
         for block in self.conditional:
             x = block(x, expression, side)
         x = self.shuffle(x, side)  # (b, h / 4, H / 8, W / 8)
-        x = _double(self.between(x))  # (b, h / 4, H / 4, W / 4)
+        x = enlarge(self.between(x))  # (b, h / 4, H / 4, W / 4)
         fine = self.merge_again(x)  # (b, H W / 64, h)
         for block in self.plain:
             fine = block(fine, 2 * side)
         x = x + self.shuffle(fine, 2 * side)
-        x = self.refine(_double(self.joined(x)))  # (b, last, H / 2, W / 2)
+        x = self.refine(enlarge(self.joined(x)))  # (b, last, H / 2, W / 2)
         return rearrange(self.planes(x).float(), "b (plane c) h w -> b plane c h w", plane=3)
 
     def stabilise(self, planes: Tensor) -> Tensor:
@@ -116,7 +117,3 @@ class TriplaneGenerator(nn.Module):
             planes: (b, 3, c, H / 2, W / 2) of `decode`, without T_EMA, which else would follow itself.
         """
         self.mean_planes.lerp_(planes.detach().float().mean(0), 1 - self.config.plane_decay)
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.nn.rendering.volume import Draws, RayConfig, Rendered, middle_draws, random_draws, render_rays
-from portrayal.nn.resample import double
 from portrayal.nn.super_resolution import split_feature
 from portrayal.nn.triplane import triplane_field
 from portrayal.systems.export3d.config import RendererConfig
@@ -68,9 +67,14 @@ class PlainBlock(nn.Module):
 
     def forward(self, x: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """(b, c_in, h, w) and (b, 3, h, w) to (b, c_out, 2 h, 2 w) and (b, 3, 2 h, 2 w)."""
-        x = F.leaky_relu(self.conv0(double(x)), SLOPE)
+        x = F.leaky_relu(self.conv0(enlarge(x)), SLOPE)
         x = F.leaky_relu(self.conv1(x), SLOPE)
-        return x, double(image) + self.to_rgb(x)
+        return x, enlarge(image) + self.to_rgb(x)
+
+
+def enlarge(x: Tensor) -> Tensor:
+    """Twice the size with the filter of `nn.resample.double`; but the border goes on instead of fading to grey."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class Renderer(nn.Module):

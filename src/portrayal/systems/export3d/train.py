@@ -198,10 +198,10 @@ def psnr(view: View, pair: Pair) -> Tensor:
 
 @torch.no_grad()
 def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8]:
-    """Rows: source, driving, result of the averaged model, its raw picture, and its depth (near is bright)."""
+    """Rows: source, driving, result of the averaged model, its raw picture, its depth (nearest is white)."""
     pair = Pair.of({name: value[:PREVIEWED] for name, value in batch.items()})
     view, _ = reconstruct(model_of(state.averaged), pair)
-    near, far = view.depth.amin(), view.depth.amax()
+    near, far = view.depth.amin((1, 2), keepdim=True), view.depth.amax((1, 2), keepdim=True)
     depth = ((far - view.depth) / (far - near).clamp_min(1e-6))[:, None].expand(-1, 3, -1, -1)
     small = (F.interpolate(x.float(), size=pair.source.shape[-2:]) for x in (view.raw, depth))
     rows = [torch.cat(list(row.float()), -1) for row in (pair.source, pair.driving, view.picture, *small)]
