@@ -175,8 +175,10 @@ class Config:
     steps: int = 300_000
     """The paper names neither batch nor length; face-vid2vid's public training sees about as many batches."""
     ema: float = 0.999
-    warmup_steps: int = 100
-    """Of the main stage: steps over which the learning rate rises."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Of the learning rate in the stages main and vae (B.2 names one number)."""
+    warmup_steps: int = 0
+    """Of the same stages: steps over which the learning rate rises."""
 
     def __post_init__(self) -> None:
         if (self.renderer == "light") != (self.expression_input == "landmarks"):
@@ -230,6 +232,7 @@ class Config:
             batch=4,
             steps=200,
             ema=0.99,
+            schedule="cosine",
             warmup_steps=20,
         )
 
@@ -262,6 +265,8 @@ class Config:
             batch=8,
             steps=4600,
             ema=0.998,
+            schedule="cosine",
+            warmup_steps=100,
             frames_per_batch=1,  # as fast as more on a CPU, and a frame does not depend on its neighbours' number
         )
 
@@ -311,6 +316,7 @@ class Config:
             batch=4,
             steps=300,
             ema=0.99,
+            schedule="cosine",
             warmup_steps=20,
         )
 

@@ -115,7 +115,7 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
 
 
 def schedule(config: Config) -> Schedule:
-    return Schedule(warmup_steps=config.warmup_steps)
+    return Schedule(config.schedule, config.warmup_steps)
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:

@@ -26,7 +26,7 @@ from portrayal.systems.mmfa.guided import GuidedMmfa
 from portrayal.systems.mmfa.keypoints import Motion
 from portrayal.systems.mmfa.latent import sample_expressions
 from portrayal.systems.mmfa.model import Mmfa
-from portrayal.systems.mmfa.train import PREVIEWED, Face, load_weights, preview_batch, save_model
+from portrayal.systems.mmfa.train import PREVIEWED, Face, load_weights, preview_batch, save_model, schedule
 from portrayal.systems.mmfa.train import dataset as pairs
 from portrayal.systems.mmfa.vae import ExpressionDiscriminator, ExpressionVae, discriminator_loss, vae_losses
 from portrayal.train.stage import Batch, Stage
@@ -180,5 +180,6 @@ STAGE = Stage(
     preview=preview,
     save_weights=save_weights,
     load_weights=load_weights,
+    schedule=schedule,
     preview_batch=preview_batch,
 )
