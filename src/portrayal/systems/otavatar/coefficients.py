@@ -1,0 +1,71 @@
+"""What the controller reads of a clip: expression and pose of each frame, in windows (supplement, Sec. 1.4).
+
+Rows of a frame: expression (64), yaw, pitch and roll in radians (3), place of the head's origin before the camera (3:
+x right, y down, z the distance beyond EG3D's; world units), and, where there are 73, the square that is cut around the
+face (3: logarithm of its side in sides of the picture, centre x and y in [-1, 1]). The paper's come from
+Deep3DFaceRecon; these are the same quantities as our tracker has them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from portrayal.face.camera import (
+    FACE_DEPTH,
+    FOCAL,
+    RADIUS,
+    WORLD_UNITS_PER_HEAD_UNIT,
+    camera_from_pose,
+    split_camera,
+)
+from portrayal.face.pose import rotation_to_angles
+from portrayal.types import FaceParams
+
+
+def face_coefficients(params: FaceParams, *, width: float, height: float, rows: int) -> Tensor:
+    """The rows of each frame.
+
+    Args:
+        params: in pixels of a picture of `width` x `height`. rows: 70 or 73.
+
+    Returns:
+        (t, rows).
+    """
+    camera = camera_from_pose(params.rotation, params.translation, params.scale, width=width, height=height)
+    cam2world, _ = split_camera(camera)
+    place = -(cam2world[:, :3, :3].mT @ cam2world[:, :3, 3:])[..., 0] - camera.new_tensor([0, 0, RADIUS])
+    parts = [params.expression, rotation_to_angles(params.rotation), place]
+    if rows == 73:
+        side, centre = face_square(params.rotation, params.translation, params.scale)
+        picture = centre.new_tensor([width, height])
+        parts.append(torch.cat([(side / max(width, height)).log()[:, None], 2 * centre / picture - 1], 1))
+    return torch.cat(parts, 1)
+
+
+def face_square(rotation: Tensor, translation: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """The square in which the face is as far away as EG3D's faces are, its middle in the middle.
+
+    Args:
+        rotation: (t, 3, 3). translation: (t, 3) pixels. scale: (t,) pixels per head unit.
+
+    Returns:
+        side (t,) and centre (t, 2), pixels.
+    """
+    side = RADIUS * scale / (FOCAL * WORLD_UNITS_PER_HEAD_UNIT)
+    centre = translation[:, :2] - FACE_DEPTH * scale[:, None] * rotation[:, :2, 2]
+    return side, centre
+
+
+def windows(coefficients: Tensor, *, frames: int = 27) -> Tensor:
+    """(t, rows) to the windows around every frame, (t, rows, frames); the clip's ends are repeated."""
+    around = frames // 2
+    padded = F.pad(coefficients.T[None], (around, around), mode="replicate")[0]
+    return padded.unfold(1, frames, 1).transpose(0, 1)
+
+
+def window_frames(frame: int, count: int, *, frames: int = 27) -> list[int]:
+    """Numbers of the frames in the window around `frame` of a clip of `count`."""
+    around = frames // 2
+    return [min(max(i, 0), count - 1) for i in range(frame - around, frame + around + 1)]

@@ -1,0 +1,279 @@
+"""Configuration of OTAvatar: the tri-plane generator of EG3D, the motion controller, and how both are trained.
+
+Where the paper and the official code differ, both are choices; the preset `paper` takes the paper's, `official` the
+code's, which its published checkpoints need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+from portrayal.nn.rendering.volume import RayConfig
+from portrayal.nn.triplane import PlaneAxes
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """EG3D: planes by StyleGAN2, volume rendering, super-resolution (EG3D, Sec. 4)."""
+
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 2
+    plane_size: int = 256
+    """Side of a plane in texels; 256 gives 14 latent vectors."""
+    plane_channels: int = 32
+    """Of a plane, and of the rendered feature picture."""
+    channel_base: int = 32768
+    """Channels x resolution of the planes' network."""
+    channel_max: int = 512
+    plane_axes: PlaneAxes = "orthogonal"
+    """legacy: EG3D's published weights."""
+    decoder_hidden: int = 64
+    rays: RayConfig = field(default_factory=RayConfig)
+    neural_size: int = 64
+    """Side of the picture that is rendered."""
+    super_input: int = 128
+    """Side to which that picture is enlarged before the blocks of the super-resolution."""
+    super_widths: tuple[int, ...] = (256, 128)
+    """Channels of these blocks; each doubles the size."""
+    super_clamp: float | None = 256.0
+    """Limit of what a convolution of the super-resolution gives."""
+
+    @property
+    def size(self) -> int:
+        """Side of the final picture in pixels."""
+        return self.super_input << len(self.super_widths)
+
+
+@dataclass(frozen=True)
+class ControllerConfig:
+    """The motion controller C (supplement, Sec. 1.4)."""
+
+    rows: Literal[70, 73] = 73
+    """Coefficients per frame. 73: expression 64, angles 3, translation 3, crop 3 (paper). 70: without crop (code)."""
+    frames: int = 27
+    """Length of the window; the frame that is meant is in its middle."""
+    width: int = 256
+    """Channels of the convolutions and of the MLP."""
+    mlp: Literal["separate", "shared"] = "separate"
+    """separate: five layers, each with weights of its own, the last one gives the scalars (paper). shared: one layer
+    five times over, the convolutions' result added, and one more layer that gives the scalars (code)."""
+    bases: int = 20
+    """Vectors in the code book."""
+    motion_space: Literal["w+", "w"] = "w+"
+    """w: one motion code for all layers, the ablation "w_x in W"."""
+    code_book: Literal["orthogonal", "linear"] = "orthogonal"
+    """linear: free weights, the ablation "w/o code book"."""
+
+    def __post_init__(self) -> None:
+        if self.frames != 27:
+            raise ValueError(f"frames must be 27, which the convolutions reduce to 3 (Sec. 1.4), got {self.frames}")
+
+
+@dataclass(frozen=True)
+class Eg3dConfig:
+    """The stage `eg3d` (EG3D, Sec. 4 and supplement)."""
+
+    generator_rate: float = 0.0025
+    discriminator_rate: float = 0.002
+    discriminator_base: int = 32768
+    """Channels x resolution of the discriminator."""
+    discriminator_max: int = 512
+    r1: float = 1.0
+    """gamma."""
+    r1_every_steps: int = 16
+    density: float = 0.25
+    """Weight of the density's variation."""
+    density_every_steps: int = 4
+    density_points: int = 1000
+    swap: float = 0.5
+    """Share of pictures whose mapping network is told the camera of another one, in the end."""
+    swap_fade_images: int = 1_000_000
+    """Pictures over which that share falls from 1."""
+    augment_target: float = 0.6
+    """Mean sign of the discriminator's logits that ADA aims at; 0 augments nothing."""
+    augment_span_images: int = 500_000
+    """Pictures in which the probability of a change can go from 0 to 1."""
+    photo_share: float = 0.0
+    """Of the pictures that are portraits of `photos.csv` instead of frames of clips."""
+    mirror: bool = True
+    """Mirror every second picture."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Terms of L in Algorithm 1; the numbers are those of the official recipe."""
+
+    perceptual: float = 1.0
+    gram: float = 250.0
+    """Within the perceptual term, of its first scale."""
+    local: float = 10.0
+    pixel: float = 1.0
+    identity: float = 1.0
+    variation: float = 0.25
+    """Of the density between neighbouring points."""
+    monotonic: float = 1.0
+    """Of density that falls behind the surface."""
+    density_points: int = 2000
+
+
+@dataclass(frozen=True)
+class DecoupleConfig:
+    """The stage `decouple`, Algorithm 1, and inversion."""
+
+    identity_steps: int = 90
+    """N_id."""
+    motion_steps: int = 10
+    """N_mo; super-resolution is run and judged in these last steps only."""
+    identity_rate: float = 0.01
+    """Of Adam on w_id and of AdamW on the bias of the intrinsics."""
+    bias_intrinsics: bool = True
+    """Learn a bias of the source's intrinsics with w_id (code; the paper does not say)."""
+    clamp: float | None = 5.0
+    """Greatest distance of a latent's channels from the average one (code); None: no limit."""
+    controller_start: Literal["averaged", "live"] = "averaged"
+    """What the controller is before each batch: its average (Algorithm 1, line 4), or what it has become (code, where
+    the copy has no effect)."""
+    inverted_generator: Literal["live", "averaged"] = "live"
+    """Whose weights w_id is found for: those being trained (Algorithm 1), or their average (code)."""
+    finetune_controller: bool = False
+    """Let the controller learn from the last two pictures, too (code); Algorithm 1 teaches the generator alone."""
+    controller_rate: float = 1e-3
+    generator_rate: float = 1e-4
+    clip: float = 1.0
+    """Greatest norm of a gradient."""
+    perceptual_network: Literal["vgg19", "tracker", "none"] = "vgg19"
+    """tracker: maps of the embedded tracker, where VGG-19 is not at hand."""
+    identity_network: Literal["arcface", "mobilefacenet", "none"] = "arcface"
+    losses: LossWeights = field(default_factory=LossWeights)
+    batch: int = 8
+    """The paper's, after a remark in the code."""
+    steps: int = 2000
+    ema: float = 0.95
+    """beta of line 17."""
+
+    def __post_init__(self) -> None:
+        if self.identity_steps < 1 or self.motion_steps < 1:
+            raise ValueError(
+                f"identity_steps and motion_steps must be at least 1, got {self.identity_steps}, {self.motion_steps}"
+            )
+        if self.losses.perceptual and self.perceptual_network == "none":
+            raise ValueError("losses.perceptual needs a perceptual_network; set it to 0 where there is none")
+        if self.losses.identity and self.identity_network == "none":
+            raise ValueError("losses.identity needs an identity_network; set it to 0 where there is none")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole system."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    controller: ControllerConfig = field(default_factory=ControllerConfig)
+    eg3d: Eg3dConfig = field(default_factory=Eg3dConfig)
+    decouple: DecoupleConfig = field(default_factory=DecoupleConfig)
+    batch: int = 32
+    steps: int = 781_250
+    """25 million pictures, EG3D's; OTAvatar starts from its published weights."""
+    ema: float = 0.9978
+    """Half-life of 10,000 pictures at this batch."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """The same classes, for tests on a CPU."""
+        return cls(
+            generator=GeneratorConfig(
+                z_dim=16,
+                w_dim=16,
+                plane_size=16,
+                plane_channels=8,
+                channel_base=256,
+                channel_max=16,
+                decoder_hidden=16,
+                rays=RayConfig(coarse_samples=6, fine_samples=0),
+                neural_size=16,
+                super_input=16,
+                super_widths=(8,),
+            ),
+            controller=ControllerConfig(width=16, bases=4),
+            eg3d=Eg3dConfig(
+                discriminator_base=512,
+                discriminator_max=16,
+                r1_every_steps=2,
+                density_every_steps=2,
+                density_points=50,
+                swap_fade_images=100,
+                augment_span_images=200,
+            ),
+            decouple=DecoupleConfig(
+                identity_steps=3,
+                motion_steps=2,
+                perceptual_network="none",
+                identity_network="none",
+                losses=LossWeights(perceptual=0, identity=0, density_points=50),
+                batch=2,
+                steps=50,
+                ema=0.9,
+            ),
+            batch=4,
+            steps=50,
+            ema=0.9,
+        )
+
+    @classmethod
+    def compact(cls) -> Self:
+        """128 x 128, for two CPU cores; at most 14 MB in half precision."""
+        return cls(
+            generator=GeneratorConfig(
+                z_dim=128,
+                w_dim=256,
+                plane_size=64,
+                plane_channels=16,
+                channel_base=8192,
+                channel_max=128,
+                decoder_hidden=32,
+                rays=RayConfig(coarse_samples=16, fine_samples=16),
+                neural_size=32,
+                super_input=32,
+                super_widths=(64, 32),
+            ),
+            controller=ControllerConfig(width=128),
+            eg3d=Eg3dConfig(
+                discriminator_base=4096,
+                discriminator_max=128,
+                photo_share=0.3,
+                swap_fade_images=20_000,
+                augment_span_images=50_000,
+            ),
+            decouple=DecoupleConfig(
+                perceptual_network="tracker",
+                identity_network="none",
+                losses=LossWeights(gram=0, identity=0),
+                batch=4,
+                steps=300,
+            ),
+            batch=8,
+            steps=10_000,
+            ema=0.995,
+        )
+
+    @classmethod
+    def paper(cls) -> Self:
+        """512 x 512, 64 rendered, 48 + 48 samples; the paper's choices."""
+        return cls()
+
+    @classmethod
+    def official(cls) -> Self:
+        """`paper` with the choices of the official code: for its checkpoints."""
+        return replace(
+            cls(),
+            generator=GeneratorConfig(plane_axes="legacy"),
+            controller=ControllerConfig(rows=70, mlp="shared"),
+            decouple=DecoupleConfig(
+                controller_start="live", inverted_generator="averaged", finetune_controller=True, batch=4
+            ),
+        )
+
+    def decoupled(self) -> Self:
+        """As the stage `decouple` trains it."""
+        return replace(self, batch=self.decouple.batch, steps=self.decouple.steps, ema=self.decouple.ema)

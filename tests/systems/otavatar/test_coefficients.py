@@ -1,0 +1,48 @@
+"""What the controller reads: rows worked out by hand, windows with repeated ends."""
+
+import pytest
+import torch
+
+from portrayal.face.camera import FOCAL, RADIUS, WORLD_UNITS_PER_HEAD_UNIT
+from portrayal.face.morphable import fit_params, load_face_model
+from portrayal.systems.otavatar.coefficients import face_coefficients, face_square, window_frames, windows
+from tests.data.made_faces import draw_face
+
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def params():
+    landmarks = torch.stack([torch.from_numpy(draw_face(SIZE, (64 + 4 * t, 62), 32, 0.2 * t)[1]) for t in range(2)])
+    return fit_params(load_face_model(), landmarks, width=SIZE, height=SIZE)
+
+
+def test_rows(params) -> None:
+    rows = face_coefficients(params, width=SIZE, height=SIZE, rows=73)
+    assert rows.shape == (2, 73)
+    assert torch.equal(rows[:, :64], params.expression)
+    # Drawn frontal, tilted by 0.2: yaw and pitch stay, roll is the tilt.
+    torch.testing.assert_close(rows[1, 66] - rows[0, 66], torch.tensor(0.2), atol=0.02, rtol=0)
+    # Moved right by 4 pixels, seen at distance z with a focal length of FOCAL pictures.
+    distance = rows[:, 69] + RADIUS
+    expected = FOCAL * WORLD_UNITS_PER_HEAD_UNIT * SIZE / 32
+    assert distance[0].item() == pytest.approx(expected, rel=0.1)
+    moved = 4 / (FOCAL * SIZE) * distance[0]
+    torch.testing.assert_close(rows[1, 67] - rows[0, 67], moved, atol=0.01, rtol=0)
+    torch.testing.assert_close(face_coefficients(params, width=SIZE, height=SIZE, rows=70), rows[:, :70])
+
+
+def test_the_square_brings_the_face_to_the_distance_of_eg3d(params) -> None:
+    side, centre = face_square(params.rotation, params.translation, params.scale)
+    rows = face_coefficients(params, width=SIZE, height=SIZE, rows=73)
+    torch.testing.assert_close(rows[:, 70], (side / SIZE).log())
+    torch.testing.assert_close(rows[:, 71:], 2 * centre / SIZE - 1)
+    assert (FOCAL * WORLD_UNITS_PER_HEAD_UNIT * side / params.scale).tolist() == pytest.approx([RADIUS] * 2)
+
+
+def test_windows_repeat_the_ends() -> None:
+    found = windows(torch.arange(5.0)[:, None], frames=27)
+    assert found.shape == (5, 1, 27)
+    assert found[0, 0].tolist() == [0.0] * 14 + [1, 2, 3] + [4] * 10
+    for frame in range(5):
+        assert found[frame, 0].tolist() == window_frames(frame, 5)
