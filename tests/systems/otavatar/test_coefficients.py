@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from portrayal.face.camera import FOCAL, RADIUS, WORLD_UNITS_PER_HEAD_UNIT
+from portrayal.face.camera import (
+    FACE_DEPTH,
+    FOCAL,
+    RADIUS,
+    WORLD_UNITS_PER_HEAD_UNIT,
+    camera_from_pose,
+    head_to_world,
+    split_camera,
+    world_to_picture,
+)
 from portrayal.face.morphable import fit_params, load_face_model
 from portrayal.systems.otavatar.coefficients import face_coefficients, face_square, window_frames, windows
 from tests.data.made_faces import draw_face
@@ -32,12 +41,23 @@ def test_rows(params) -> None:
     torch.testing.assert_close(face_coefficients(params, width=SIZE, height=SIZE, rows=70), rows[:, :70])
 
 
-def test_the_square_brings_the_face_to_the_distance_of_eg3d(params) -> None:
+def test_the_square_brings_the_head_to_the_distance_of_eg3d(params) -> None:
     side, centre = face_square(params.rotation, params.translation, params.scale)
     rows = face_coefficients(params, width=SIZE, height=SIZE, rows=73)
     torch.testing.assert_close(rows[:, 70], (side / SIZE).log())
     torch.testing.assert_close(rows[:, 71:], 2 * centre / SIZE - 1)
-    assert (FOCAL * WORLD_UNITS_PER_HEAD_UNIT * side / params.scale).tolist() == pytest.approx([RADIUS] * 2)
+    corner = torch.cat([centre - side[:, None] / 2, torch.zeros(2, 1)], 1)
+    for i in range(2):
+        part = params[i : i + 1]
+        shift = part.translation - corner[i : i + 1]
+        camera = camera_from_pose(part.rotation, shift, part.scale, width=float(side[i]), height=float(side[i]))
+        cam2world, _ = split_camera(camera)
+        place = -(cam2world[:, :3, :3].mT @ cam2world[:, :3, 3:])[0, :, 0]
+        assert place[2].item() == pytest.approx(RADIUS, abs=1e-4)
+        face = head_to_world(torch.tensor([[[0, 0, -FACE_DEPTH]]]))
+        torch.testing.assert_close(
+            world_to_picture(face, camera, width=1, height=1), torch.full((1, 1, 2), 0.5), atol=1e-4, rtol=0
+        )
 
 
 def test_windows_repeat_the_ends() -> None:

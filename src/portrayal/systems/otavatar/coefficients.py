@@ -45,7 +45,7 @@ def face_coefficients(params: FaceParams, *, width: float, height: float, rows: 
 
 
 def face_square(rotation: Tensor, translation: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The square in which the face is as far away as EG3D's faces are, its middle in the middle.
+    """The square whose camera is as far from the head's origin as EG3D's are; the face is in its middle.
 
     Args:
         rotation: (t, 3, 3). translation: (t, 3) pixels. scale: (t,) pixels per head unit.
@@ -53,7 +53,8 @@ def face_square(rotation: Tensor, translation: Tensor, scale: Tensor) -> tuple[T
     Returns:
         side (t,) and centre (t, 2), pixels.
     """
-    side = RADIUS * scale / (FOCAL * WORLD_UNITS_PER_HEAD_UNIT)
+    depth = RADIUS - WORLD_UNITS_PER_HEAD_UNIT * FACE_DEPTH * rotation[:, 2, 2]  # of the middle of the face
+    side = depth * scale / (FOCAL * WORLD_UNITS_PER_HEAD_UNIT)
     centre = translation[:, :2] - FACE_DEPTH * scale[:, None] * rotation[:, :2, 2]
     return side, centre
 

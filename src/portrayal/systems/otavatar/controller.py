@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from portrayal.nn.stylegan2_layers import full_precision
 from portrayal.systems.otavatar.config import ControllerConfig
 
 SLOPE = 0.1
@@ -92,7 +93,8 @@ class Controller(nn.Module):
         Raises:
             ValueError: a window of another shape.
         """
-        return self.magnitudes(window) @ self.basis().T
+        with full_precision(window):  # a latent in half precision moves the face
+            return self.magnitudes(window.float()) @ self.basis().T
 
     def magnitudes(self, window: Tensor) -> Tensor:
         """(b, layers, bases): the first of the 15 rows of scalars is added to each of the others."""

@@ -1,0 +1,110 @@
+"""Faces with their cameras, out of a clip folder: single pictures for EG3D, pairs of one clip for Algorithm 1."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from portrayal.data.clips import Split
+from portrayal.data.pairs import PairClip, PairData
+from portrayal.data.shot import Shot
+from portrayal.face.camera import camera_from_pose
+from portrayal.systems.otavatar.coefficients import face_square
+
+DECODED = 4 / 3
+"""Side of the decoded frames in sides of the result; in ours the face's square is three quarters as large as they."""
+
+
+def frame_face(shot: Shot, size: int) -> tuple[Shot, Tensor]:
+    """The square around a face (`coefficients.face_square`) and its camera (25,).
+
+    Beyond the picture its border goes on.
+    """
+    rotation, translation = (
+        torch.from_numpy(shot.rotation.copy())[None],
+        torch.from_numpy(shot.translation.copy())[None],
+    )
+    scale = torch.tensor([shot.scale])
+    side, centre = face_square(rotation, translation, scale)
+    k = size / float(side)
+    corner = centre[0].numpy() - float(side) / 2
+    matrix = np.array([[k, 0, -k * corner[0]], [0, k, -k * corner[1]]])
+    matrix[:, 2] += (k - 1) / 2  # OpenCV counts pixel centres at integers
+    picture = cv2.warpAffine(
+        shot.picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    offset = np.array([*corner, 0], np.float32)
+    moved = replace(
+        shot,
+        picture=np.asarray(picture, np.uint8),
+        landmarks=np.asarray((shot.landmarks - offset) * k, np.float32),
+        translation=np.asarray((shot.translation - offset) * k, np.float32),
+        scale=shot.scale * k,
+    )
+    camera = camera_from_pose(rotation, torch.from_numpy(moved.translation)[None], scale * k, width=size, height=size)
+    return moved, camera[0]
+
+
+class FaceFrames(PairData):
+    """Single faces. A sample holds `picture` (3, s, s) uint8 and `camera` (25,).
+
+    Args: as of `PairData`; `size` is that of the result, and
+        photo_share: of the samples that are portraits of `photos.csv`.
+        mirror: mirror every second picture.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: Split,
+        *,
+        size: int,
+        seed: int,
+        samples: int,
+        photo_share: float = 0.0,
+        mirror: bool = True,
+        cache: Path | None = None,
+    ) -> None:
+        self.face_size, self.photo_share, self.mirror = size, photo_share, mirror
+        variants = 1 if photo_share else 0
+        decoded = round(size * DECODED)
+        super().__init__(root, split, size=decoded, seed=seed, samples=samples, variants=variants, cache=cache)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """
+        Raises:
+            BadSample: the clip or photo that is drawn cannot be used; the training takes another sample.
+        """
+        rng = np.random.Generator(np.random.PCG64([self.seed, index]))
+        shot = self._draw(rng)
+        if self.mirror and rng.random() < 0.5:
+            shot = shot.mirrored()
+        face, camera = frame_face(shot, self.face_size)
+        return {"picture": as_tensor(face.picture), "camera": camera}
+
+    def _draw(self, rng: Generator) -> Shot:
+        if self.table.photos and rng.random() < self.photo_share:
+            photo = self.table.photos[rng.integers(len(self.table.photos))]
+            return self.photos.draw(photo, rng)[0]
+        chosen = draw_clip(self, rng)
+        frame = int(chosen.frames[rng.integers(len(chosen.frames))])
+        (picture,) = self.frames.read(chosen.clip, [frame])
+        return Shot.of(picture, self.labels.read(chosen.clip, [frame]), 0, side=self.side(chosen.clip))
+
+
+def draw_clip(data: PairData, rng: Generator) -> PairClip:
+    """A person, then one of the person's clips."""
+    clips = data.table.people[rng.integers(len(data.table.people))]
+    return clips[rng.integers(len(clips))]
+
+
+def as_tensor(picture: NDArray[np.uint8]) -> Tensor:
+    """(s, s, 3) to (3, s, s)."""
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))

@@ -1,0 +1,122 @@
+"""The tri-plane generator G of EG3D: latents to planes, planes and a camera to a picture (EG3D, Sec. 4 and Fig. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from portrayal.nn.rendering.rays import camera_rays
+from portrayal.nn.rendering.volume import Draws, RayConfig, middle_draws, render_rays
+from portrayal.nn.stylegan2 import Generator
+from portrayal.nn.stylegan2_layers import NoiseMode, full_precision
+from portrayal.nn.super_resolution import SuperResolution, split_feature
+from portrayal.nn.triplane import OSGDecoder, sample_triplane, triplane_field
+from portrayal.systems.otavatar.config import GeneratorConfig
+
+CAMERA_SIZE = 25
+
+Draw = Callable[[Tensor, RayConfig], Draws]
+"""Rays (b, r, 3) to the draws of a rendering."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Faces seen by their cameras."""
+
+    raw: Tensor
+    """(b, 3, n, n) about [-1, 1], as rendered."""
+    depth: Tensor
+    """(b, 1, n, n) world units along the rays."""
+    picture: Tensor | None
+    """(b, 3, s, s) about [-1, 1], after super-resolution; None where that was left out."""
+
+
+class TriplaneGenerator(nn.Module):
+    """G(w; Theta_eg) and its rendering R."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Generator(
+            config.plane_size,
+            z_dim=config.z_dim,
+            w_dim=config.w_dim,
+            label_dim=CAMERA_SIZE,
+            mapping_layers=config.mapping_layers,
+            channels=3 * config.plane_channels,
+            channel_base=config.channel_base,
+            channel_max=config.channel_max,
+        )
+        self.decoder = OSGDecoder(config.plane_channels, hidden=config.decoder_hidden, colours=config.plane_channels)
+        self.super_resolution = SuperResolution(
+            config.plane_channels,
+            config.w_dim,
+            input_size=config.super_input,
+            widths=config.super_widths,
+            clamp=config.super_clamp,
+        )
+
+        for block in self.super_resolution.blocks:  # which never adds noise
+            for name, parameter in block.named_parameters():
+                parameter.requires_grad_(not name.endswith("noise_strength"))
+
+    @property
+    def layers(self) -> int:
+        """Latent vectors of W+."""
+        return self.backbone.synthesis.layers
+
+    @property
+    def w_mean(self) -> Tensor:
+        """(w_dim,) w_avg."""
+        return self.backbone.mapping.w_mean
+
+    def latents(self, z: Tensor, camera: Tensor) -> Tensor:
+        """z (b, z_dim) and the cameras (b, 25) that condition it to w (b, w_dim) (EG3D, Sec. 4.4)."""
+        return self.backbone.mapping(z, camera)
+
+    def planes(self, ws: Tensor, *, noise: NoiseMode = "const") -> Tensor:
+        """(b, layers, w_dim) to planes (b, 3, c, h, w)."""
+        return self.backbone.synthesis(ws, noise=noise).unflatten(1, (3, -1))
+
+    def view(
+        self, planes: Tensor, ws: Tensor, camera: Tensor, *, enlarge: bool = True, draw: Draw = middle_draws
+    ) -> View:
+        """Render planes.
+
+        Args:
+            ws: what the planes are of; the super-resolution reads the last latent.
+            camera: (b, 25).
+            enlarge: run the super-resolution.
+            draw: places of the samples along the rays; `random_draws` in training.
+        """
+        side, rays = self.config.neural_size, self.config.rays
+        with full_precision(planes):  # places on rays need more digits than half precision has
+            origins, directions = camera_rays(camera.float(), height=side, width=side)
+            field = triplane_field(
+                planes.float(), self.decoder, box_size=rays.box_size, plane_axes=self.config.plane_axes
+            )
+            rendered = render_rays(field, origins, directions, rays, draw(origins, rays))
+        raw, feature = split_feature(rendered.colour, height=side, width=side)
+        picture = self.super_resolution(raw, feature, ws) if enlarge else None
+        return View(raw, rendered.depth.unflatten(1, (1, side, side)), picture)
+
+    def density(self, planes: Tensor, points: Tensor) -> Tensor:
+        """Raw density (b, n) at points (b, n, 3) of the world."""
+        with full_precision(planes):
+            rays = self.config.rays
+            features = sample_triplane(
+                planes.float(), points, box_size=rays.box_size, plane_axes=self.config.plane_axes
+            )
+            return self.decoder(features)[1]
+
+    def forward(self, ws: Tensor, camera: Tensor) -> Tensor:
+        """Latents (b, layers, w_dim) and cameras (b, 25) to pictures (b, 3, s, s), about [-1, 1]."""
+        picture = self.view(self.planes(ws), ws, camera).picture
+        assert picture is not None
+        return picture
+
+    def broadcast(self, w: Tensor) -> Tensor:
+        """w (b, w_dim) to w+ (b, layers, w_dim)."""
+        return self.backbone.broadcast(w)
