@@ -1,4 +1,5 @@
 """OTAvatar: One-shot Talking Face Avatar with Controllable Tri-plane Rendering (Ma et al., CVPR 2023).
 
-Parts so far: the motion controller, and the generator with its stage `eg3d`. It is no system of the package yet.
+Parts so far: the motion controller, the generator, and the stages `eg3d` and `decouple`. It is no system of the
+package yet.
 """

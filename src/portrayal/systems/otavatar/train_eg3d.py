@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -227,6 +228,12 @@ def load_network(path: Path, state: TrainState, name: str) -> None:
         raise InputError(f"{path} does not fit the {name} of this preset of otavatar: {misfit}")
     for modules in (state.networks, state.averaged):
         modules[name].load_state_dict(tensors)
+
+
+def names_of(path: Path) -> set[str]:
+    """The networks that a weights file holds."""
+    with safe_open(path, "pt") as file:
+        return {key.split(".")[0] for key in file.keys()}  # noqa: SIM118
 
 
 STAGE = Stage(

@@ -1,0 +1,175 @@
+"""The stage `decouple`: Algorithm 1, decoupling by inverting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
+
+from portrayal.errors import InputError
+from portrayal.media.image import to_uint8
+from portrayal.systems.otavatar.config import Config
+from portrayal.systems.otavatar.controller import Controller
+from portrayal.systems.otavatar.generator import TriplaneGenerator
+from portrayal.systems.otavatar.inversion import find_identity, view_faces
+from portrayal.systems.otavatar.losses import density_loss, feature_networks, view_loss
+from portrayal.systems.otavatar.pairs import Faces, FramePairs
+from portrayal.systems.otavatar.train_eg3d import load_network, names_of, save_networks
+from portrayal.train.stage import Batch, Stage
+from portrayal.train.state import TrainState
+
+PREVIEWED = 2
+CONTROLLER, GENERATOR = "controller", "generator"
+
+
+def networks(config: Config) -> dict[str, nn.Module]:
+    generator = TriplaneGenerator(config.generator)
+    controller = Controller(config.controller, layers=generator.layers, w_dim=config.generator.w_dim)
+    return {GENERATOR: generator, CONTROLLER: controller}
+
+
+def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
+    """Those of the official recipe.
+
+    Differs: its step decay of the rates is undone for the controller in every batch; here rates stay.
+    """
+    settings = config.decouple
+    generator = [p for p in modules[GENERATOR].parameters() if p.requires_grad]
+    return {
+        CONTROLLER: torch.optim.AdamW(
+            modules[CONTROLLER].parameters(), lr=settings.controller_rate, betas=(0.5, 0.999), weight_decay=1
+        ),
+        GENERATOR: torch.optim.Adam(generator, lr=settings.generator_rate, betas=(0.9, 0.9999)),
+    }
+
+
+def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
+    return FramePairs(
+        root, "train", size=config.generator.size, seed=seed, samples=samples, rows=config.controller.rows
+    )
+
+
+def frozen(config: Config) -> dict[str, nn.Module]:
+    return feature_networks(config.decouple)
+
+
+def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
+    """One turn of the outer loop of Algorithm 1; line 17, the average, is the training loop's.
+
+    Raises:
+        InputError: with --accumulate, because the controller learns several times from one batch.
+    """
+    if state.gradients.parts > 1:
+        raise InputError("the stage decouple learns several times from each batch; leave --accumulate out")
+    settings, faces = config.decouple, Faces.of(batch)  # line 2
+    generator, controller = generator_of(state.networks), controller_of(state.networks)
+    if settings.controller_start == "averaged":  # line 4
+        controller.load_state_dict(state.averaged[CONTROLLER].state_dict())
+
+    w, bias, first, last = identity_phase(state, faces, config)  # lines 3, 6 to 10
+    for _ in range(settings.motion_steps):  # lines 11 and 12
+        with state.only(CONTROLLER):
+            motion_loss = pair_loss(state, generator, controller(faces.window), w, bias, faces, config, enlarge=True)
+            state.backward(motion_loss)
+            state.step_optimizer(CONTROLLER, clip=settings.clip)
+
+    learners = (GENERATOR, CONTROLLER) if settings.finetune_controller else (GENERATOR,)
+    with state.only(*learners):  # lines 15 and 16
+        loss = pair_loss(state, generator, controller(faces.window), w, bias, faces, config, enlarge=True)
+        state.backward(loss)
+        for name in learners:
+            state.step_optimizer(name, clip=settings.clip)
+    terms = {"identity_first": first, "identity_last": last, "motion": motion_loss, "loss": loss}
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def identity_phase(state: TrainState, faces: Faces, config: Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """w_id and the bias, one of each pair for both of its faces, with the loss before the first and the last step."""
+    settings = config.decouple
+    modules = state.networks if settings.inverted_generator == "live" else state.averaged
+    generator = generator_of(modules)
+    pairs = len(faces.picture) // 2
+    with state.only():
+        with torch.no_grad():
+            motion = controller_of(state.networks)(faces.window)
+
+        def objective(w: Tensor, bias: Tensor, step: int) -> Tensor:
+            return pair_loss(state, generator, motion, w.repeat(2, 1), bias.repeat(2, 1), faces, config, enlarge=False)
+
+        found = find_identity(objective, generator.w_mean, pairs, settings)
+    first, last = (found.w.new_tensor(found.losses[i]) for i in (0, -1))
+    return found.w.repeat(2, 1), found.bias.repeat(2, 1), first, last
+
+
+def pair_loss(
+    state: TrainState,
+    generator: TriplaneGenerator,
+    motion: Tensor,
+    w: Tensor,
+    bias: Tensor,
+    faces: Faces,
+    config: Config,
+    *,
+    enlarge: bool,
+) -> Tensor:
+    """L_s + L_d (lines 7 and 8): twice the mean over the 2 b faces is the sum of both means."""
+    settings = config.decouple
+    view, planes = view_faces(generator, w, motion, bias, faces, settings, enlarge=enlarge)
+    seen = view_loss(view, faces, dict(state.frozen.items()), settings.losses)
+    return 2 * (seen + density_loss(generator, planes, settings.losses))
+
+
+def generator_of(modules: nn.ModuleDict) -> TriplaneGenerator:
+    return cast(TriplaneGenerator, modules[GENERATOR])
+
+
+def controller_of(modules: nn.ModuleDict) -> Controller:
+    return cast(Controller, modules[CONTROLLER])
+
+
+def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8]:
+    """Rows: sources and driving frames; both as the averaged networks show them after inverting the pairs anew."""
+    faces = Faces.of({name: value[:PREVIEWED] for name, value in batch.items()})
+    shown = TrainState(state.averaged, state.averaged, {}, state.frozen)
+    w, bias, _, _ = identity_phase(shown, faces, config)
+    with torch.no_grad():
+        motion = controller_of(state.averaged)(faces.window)
+        view, _ = view_faces(generator_of(state.averaged), w, motion, bias, faces, config.decouple, enlarge=True)
+    assert view.picture is not None
+    rows = [torch.cat(list(images.float() / 2 + 0.5), -1) for images in (faces.picture, view.picture)]
+    return to_uint8(torch.cat(rows, -2)[None])[0]
+
+
+def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
+    parts = {name: state.averaged[name] for name in (GENERATOR, CONTROLLER)}
+    save_networks(path, parts, metadata, stage="decouple")
+
+
+def load_weights(path: Path, state: TrainState) -> None:
+    """Start from a weights file of this stage, or the generator alone from one of `eg3d` (line 1).
+
+    Raises:
+        InputError: the file is of another layout; names the first tensor that does not fit.
+    """
+    load_network(path, state, GENERATOR)
+    if CONTROLLER in names_of(path):
+        load_network(path, state, CONTROLLER)
+
+
+STAGE = Stage(
+    configure=Config.decoupled,
+    networks=networks,
+    optimizers=optimizers,
+    dataset=dataset,
+    collate=default_collate,
+    train_step=train_step,
+    preview=preview,
+    save_weights=save_weights,
+    load_weights=load_weights,
+    frozen=frozen,
+)
