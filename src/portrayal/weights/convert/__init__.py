@@ -9,11 +9,13 @@ from portrayal.errors import InputError
 from portrayal.weights.convert.e4e import convert_e4e
 from portrayal.weights.convert.hopenet import convert_hopenet
 from portrayal.weights.convert.mmfa import convert_face_vid2vid
+from portrayal.weights.convert.otavatar import convert_otavatar
 
 CONVERTERS: dict[str, Callable[[Path, Path], None]] = {
     "e4e": convert_e4e,
     "face-vid2vid": convert_face_vid2vid,
     "hopenet": convert_hopenet,
+    "otavatar": convert_otavatar,
 }
 """Kind of checkpoint -> what writes (checkpoint, weights file)."""
 

@@ -7,7 +7,6 @@ dicts `generator`, `kp_detector`, `he_estimator` (and `discriminator`, optimizer
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from portrayal.errors import InputError, MissingFileError
+from portrayal.errors import InputError
 from portrayal.systems.mmfa.config import (
     AppearanceConfig,
     Config,
@@ -26,6 +25,7 @@ from portrayal.systems.mmfa.config import (
     MotionConfig,
 )
 from portrayal.systems.mmfa.model import Mmfa
+from portrayal.weights.convert.checkpoint import read_states
 from portrayal.weights.registry import save_tensors
 
 State = Mapping[str, Tensor]
@@ -134,7 +134,7 @@ def convert_face_vid2vid(path: Path, output: Path) -> None:
     Raises:
         MissingFileError: no such file. InputError: it is not such a checkpoint.
     """
-    states = _read(path)
+    states = read_states(path, PARTS, origin=ORIGIN)
     try:
         config = infer_config(states)
         with torch.device("meta"):
@@ -242,18 +242,3 @@ def _renamed(states: Mapping[str, State], wanted: State) -> dict[str, Tensor]:
     for name, value in states["generator"].items():
         tensors[generator_name(name)] = value
     return tensors
-
-
-def _read(path: Path) -> dict[str, dict[str, Tensor]]:
-    """The state dicts that are needed, without the prefix that data parallel training leaves."""
-    if not path.is_file():
-        raise MissingFileError(f"the checkpoint {path} does not exist")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
-    for part in PARTS:
-        state = found.get(part) if isinstance(found, Mapping) else None
-        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise InputError(f"{path} has no state dict {part!r}; a checkpoint of {ORIGIN} has {', '.join(PARTS)}")
-    return {part: {name.removeprefix("module."): x for name, x in found[part].items()} for part in PARTS}

@@ -1,0 +1,34 @@
+"""Reading checkpoints of others: state dicts by name, without executing anything."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from portrayal.errors import InputError, MissingFileError
+
+
+def read_states(path: Path, parts: Sequence[str], *, origin: str) -> dict[str, dict[str, Tensor]]:
+    """Some state dicts of a checkpoint, without the prefix that data parallel training leaves.
+
+    Args:
+        parts: their names in the checkpoint, which may hold more. origin: the repository that writes such ones.
+
+    Raises:
+        MissingFileError: no such file. InputError: it is no checkpoint, or lacks one of the parts.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"the checkpoint {path} does not exist")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    for part in parts:
+        state = found.get(part) if isinstance(found, Mapping) else None
+        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise InputError(f"{path} has no state dict {part!r}; a checkpoint of {origin} has {', '.join(parts)}")
+    return {part: {name.removeprefix("module."): x for name, x in found[part].items()} for part in parts}
