@@ -12,6 +12,7 @@ from portrayal.systems.otavatar import train_decouple, train_eg3d
 from portrayal.systems.otavatar.config import Config, LossWeights
 from portrayal.systems.otavatar.pairs import Faces, FramePairs
 from portrayal.train.loop import RunOptions, train
+from portrayal.train.schedule import learning_rate_factor
 from portrayal.train.state import TrainState
 from tests.data.made_faces import make_folder
 
@@ -136,6 +137,14 @@ def test_parts_of_batches_are_refused(batch) -> None:
     state.gradients.parts = 2
     with pytest.raises(InputError, match="leave --accumulate out"):
         train_decouple.train_step(state, batch, CONFIG)
+
+
+def test_the_rates_step_down() -> None:
+    schedule = train_decouple.STAGE.schedule(replace(CONFIG, steps=20_001))
+    factors = [learning_rate_factor(schedule, step, 20_001) for step in (0, 9_999, 10_000, 20_000)]
+    assert factors == pytest.approx([1, 1, 0.2, 0.04])
+    assert learning_rate_factor(train_decouple.STAGE.schedule(CONFIG), 40, 50) == 1
+    assert learning_rate_factor(train_eg3d.STAGE.schedule(CONFIG), 0, 50) == 1
 
 
 class Stop(Exception):

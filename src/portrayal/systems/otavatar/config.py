@@ -141,6 +141,8 @@ class DecoupleConfig:
     """Let the controller learn from the last two pictures, too (code); Algorithm 1 teaches the generator alone."""
     controller_rate: float = 1e-3
     generator_rate: float = 1e-4
+    decay_every_steps: int = 10_000
+    """Both rates are multiplied by 0.2 after as many steps each time."""
     clip: float = 1.0
     """Greatest norm of a gradient."""
     perceptual_network: Literal["vgg19", "tracker", "none"] = "vgg19"

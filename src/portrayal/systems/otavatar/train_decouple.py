@@ -20,6 +20,7 @@ from portrayal.systems.otavatar.inversion import find_identity, view_faces
 from portrayal.systems.otavatar.losses import density_loss, feature_networks, view_loss
 from portrayal.systems.otavatar.pairs import Faces, FramePairs
 from portrayal.systems.otavatar.train_eg3d import load_network, names_of, save_networks
+from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 
@@ -34,10 +35,7 @@ def networks(config: Config) -> dict[str, nn.Module]:
 
 
 def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
-    """Those of the official recipe.
-
-    Differs: its step decay of the rates is undone for the controller in every batch; here rates stay.
-    """
+    """Those of the official recipe."""
     settings = config.decouple
     generator = [p for p in modules[GENERATOR].parameters() if p.requires_grad]
     return {
@@ -46,6 +44,13 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
         ),
         GENERATOR: torch.optim.Adam(generator, lr=settings.generator_rate, betas=(0.9, 0.9999)),
     }
+
+
+def schedule(config: Config) -> Schedule:
+    """Steps down, for both optimizers; in the official code those of the controller are undone in every batch."""
+    every = config.decouple.decay_every_steps
+    falls = tuple(range(every, config.steps, every))
+    return Schedule("milestones" if falls else "constant", warmup_steps=0, milestones=falls, factor=0.2)
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
@@ -172,4 +177,5 @@ STAGE = Stage(
     save_weights=save_weights,
     load_weights=load_weights,
     frozen=frozen,
+    schedule=schedule,
 )

@@ -30,6 +30,7 @@ from portrayal.systems.otavatar.dual_discriminator import DualDiscriminator, pai
 from portrayal.systems.otavatar.frames import FaceFrames
 from portrayal.systems.otavatar.generator import TriplaneGenerator, View
 from portrayal.train.initial import first_misfit
+from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 from portrayal.weights.registry import save_tensors
@@ -245,4 +246,5 @@ STAGE = Stage(
     preview=preview,
     save_weights=save_weights,
     load_weights=load_weights,
+    schedule=lambda _: Schedule("constant", warmup_steps=0),
 )
