@@ -74,7 +74,7 @@ def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batc
 def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
     """One step of the generator, then one of the discriminator.
 
-    A regulariser that acts in every n-th step counts n times there, so that its mean over the steps is right.
+    A regulariser that acts in every n-th step counts n times there.
     """
     camera, real = batch["camera"], batch["picture"].float() / 127.5 - 1
     terms = generator_step(state, camera, config)
@@ -92,8 +92,8 @@ def generator_step(state: TrainState, camera: Tensor, config: Config) -> dict[st
             half = config.generator.rays.box_size / 2
             points = random_points(len(planes), settings.density_points, half_extent=half, like=planes)
             variation = density_variation(lambda at: generator.density(planes, at), points)
-            terms["density"] = settings.density_every_steps * variation
-            loss = loss + settings.density * terms["density"]
+            terms["density"] = variation
+            loss = loss + settings.density_every_steps * settings.density * variation
         state.backward(loss)
         state.step_optimizer("generator")
     generator.backbone.mapping.follow_mean(mean_over_processes(w.detach().mean(0, keepdim=True), state))
@@ -111,8 +111,8 @@ def discriminator_step(state: TrainState, real: Tensor, camera: Tensor, config: 
         terms = {"discriminator": discriminator_loss(logits, judge(state, made, camera))}
         loss = terms["discriminator"]
         if state.step % settings.r1_every_steps == 0:
-            terms["r1"] = settings.r1_every_steps * r1_penalty(logits, shown)
-            loss = loss + settings.r1 / 2 * terms["r1"]
+            terms["r1"] = r1_penalty(logits, shown)
+            loss = loss + settings.r1_every_steps * settings.r1 / 2 * terms["r1"]
         state.backward(loss)
         state.step_optimizer("discriminator")
     signs = mean_over_processes(logits.detach().sign().mean(), state)
