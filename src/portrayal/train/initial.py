@@ -1,18 +1,45 @@
-"""Start a training from a weights file."""
+"""The weights files of stages: what they hold, and how a training starts from one."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from portrayal.errors import InputError
 from portrayal.train.run_folder import config_json, differences
 from portrayal.train.stage import Stage
 from portrayal.train.state import TrainState
+from portrayal.weights.registry import save_tensors
+
+
+def save_network(path: Path, network: nn.Module, metadata: Mapping[str, str], *, system: str, stage: str) -> None:
+    """Everything of a network, floats as fp16, with what made it."""
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    save_tensors(path, tensors, {"system": system, "stage": stage, "licence": "Apache-2.0", **metadata})
+
+
+def fill_network(networks: Sequence[nn.Module], tensors: Mapping[str, Tensor], *, path: Path, preset: str) -> None:
+    """Give these networks, alike in layout, what a file holds.
+
+    Args:
+        path, preset: for the message: the file, and whose preset it must fit.
+
+    Raises:
+        InputError: the file is of another layout; names the first tensor that does not fit.
+    """
+    misfit = first_misfit(networks[0], {name: tuple(value.shape) for name, value in tensors.items()})
+    if misfit:
+        raise InputError(f"{path} does not fit {preset}: {misfit}")
+    for network in networks:
+        network.load_state_dict(tensors)
 
 
 def load_initial(stage: Stage, path: Path, state: TrainState, config: Any) -> None:

@@ -192,7 +192,7 @@ def test_weights_go_through_a_file(batch: Batch, tmp_path: Path) -> None:
         for mine, theirs in zip(other.networks[part].parameters(), state.averaged[part].parameters(), strict=True):
             torch.testing.assert_close(mine, theirs, atol=2e-3, rtol=1e-3)
     wider = replace(TINY, generator=replace(TINY.generator, w_dim=48))
-    with pytest.raises(InputError, match="does not fit this preset of directions: of its generator, its tensor"):
+    with pytest.raises(InputError, match="does not fit the generator of this preset of directions: its tensor"):
         stylegan.load_weights(path, start(stylegan.STAGE, wider))
 
 

@@ -18,9 +18,8 @@ from portrayal.nn.e4e import E4eEncoder
 from portrayal.nn.stylegan2 import Generator
 from portrayal.nn.stylegan2_discriminator import Discriminator
 from portrayal.systems.directions.config import Config, StageName
-from portrayal.train.initial import first_misfit
+from portrayal.train.initial import fill_network, save_network
 from portrayal.train.state import TrainState
-from portrayal.weights.registry import save_tensors
 
 
 def build_generator(config: Config) -> Generator:
@@ -65,13 +64,9 @@ def generator_of(networks: nn.ModuleDict) -> Generator:
 def save_parts(
     path: Path, state: TrainState, names: Sequence[str], metadata: dict[str, str], *, stage: StageName
 ) -> None:
-    """The averaged networks `names`, floats as fp16, with what made them."""
-    tensors = {
-        f"{part}.{name}": (value.half() if value.is_floating_point() else value).contiguous()
-        for part in names
-        for name, value in state.averaged[part].state_dict().items()
-    }
-    save_tensors(path, tensors, {"system": "directions", "stage": stage, "licence": "Apache-2.0"} | metadata)
+    """The averaged networks `names`."""
+    parts = nn.ModuleDict({name: state.averaged[name] for name in names})
+    save_network(path, parts, metadata, system="directions", stage=stage)
 
 
 def load_parts(path: Path, state: TrainState, *, needed: Sequence[str], optional: Sequence[str] = ()) -> set[str]:
@@ -95,10 +90,7 @@ def load_parts(path: Path, state: TrainState, *, needed: Sequence[str], optional
             continue
         if not own:
             raise InputError(f"{path} holds no {part}; give the weights file of a stage that has trained one")
-        misfit = first_misfit(state.networks[part], {name: tuple(value.shape) for name, value in own.items()})
-        if misfit:
-            raise InputError(f"{path} does not fit this preset of directions: of its {part}, {misfit}")
-        for networks in (state.networks, state.averaged):
-            networks[part].load_state_dict(own)
+        networks = [modules[part] for modules in (state.networks, state.averaged)]
+        fill_network(networks, own, path=path, preset=f"the {part} of this preset of directions")
         loaded.add(part)
     return loaded

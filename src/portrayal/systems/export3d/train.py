@@ -29,8 +29,7 @@ from portrayal.systems.export3d import losses
 from portrayal.systems.export3d.config import Config
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import View
-from portrayal.systems.export3d.train_clebs import save_networks
-from portrayal.train.initial import first_misfit
+from portrayal.train.initial import fill_network, save_network
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 
@@ -240,7 +239,7 @@ def held_out(root: Path, config: Config, count: int) -> Batch:
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
     """The model with its mean tri-plane, without the discriminator."""
     stage = "adversarial" if "discriminator" in state.networks else "reconstruction"
-    save_networks(path, state.averaged["model"], metadata, stage=stage)
+    save_network(path, state.averaged["model"], metadata, system="export3d", stage=stage)
 
 
 def load_weights(path: Path, state: TrainState) -> None:
@@ -251,13 +250,9 @@ def load_weights(path: Path, state: TrainState) -> None:
     """
     tensors = load_file(path)
     encoder = {name.removeprefix("expression."): x for name, x in tensors.items() if name.startswith("expression.")}
-    for modules in (state.networks, state.averaged):
-        model = model_of(modules)
-        part, values = (model.expression_encoder, encoder) if encoder else (model, tensors)
-        misfit = first_misfit(part, {name: tuple(value.shape) for name, value in values.items()})
-        if misfit:
-            raise InputError(f"{path} does not fit this preset of export3d: {misfit}")
-        part.load_state_dict(values)
+    models = [model_of(modules) for modules in (state.networks, state.averaged)]
+    parts = [model.expression_encoder if encoder else model for model in models]
+    fill_network(parts, encoder or tensors, path=path, preset="this preset of export3d")
 
 
 RECONSTRUCTION = Stage(

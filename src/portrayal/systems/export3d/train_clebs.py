@@ -27,10 +27,9 @@ from portrayal.systems.export3d.clebs import (
     similarities,
 )
 from portrayal.systems.export3d.config import Config
-from portrayal.train.initial import first_misfit
+from portrayal.train.initial import fill_network, save_network
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
-from portrayal.weights.registry import save_tensors
 
 VALIDATED = 8
 """Clips' samples of `validate`, one after the other."""
@@ -128,16 +127,7 @@ def held_out(root: Path, config: Config) -> list[Batch]:
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
     """Both encoders; the stage reconstruction takes the expression encoder from the file."""
-    save_networks(path, state.averaged, metadata, stage="clebs")
-
-
-def save_networks(path: Path, networks: nn.Module, metadata: dict[str, str], *, stage: str) -> None:
-    """Floats as fp16, with what made them."""
-    tensors = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in networks.state_dict().items()
-    }
-    save_tensors(path, tensors, {"system": "export3d", "stage": stage, "licence": "Apache-2.0"} | metadata)
+    save_network(path, state.averaged, metadata, system="export3d", stage="clebs")
 
 
 def load_weights(path: Path, state: TrainState) -> None:
@@ -145,12 +135,8 @@ def load_weights(path: Path, state: TrainState) -> None:
     Raises:
         InputError: the file is of another layout; names the first tensor that does not fit.
     """
-    tensors = load_file(path)
-    misfit = first_misfit(state.networks, {name: tuple(value.shape) for name, value in tensors.items()})
-    if misfit:
-        raise InputError(f"{path} does not fit the stage clebs of this preset of export3d: {misfit}")
-    for modules in (state.networks, state.averaged):
-        modules.load_state_dict(tensors)
+    preset = "the stage clebs of this preset of export3d"
+    fill_network([state.networks, state.averaged], load_file(path), path=path, preset=preset)
 
 
 STAGE = Stage(

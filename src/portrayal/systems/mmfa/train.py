@@ -28,11 +28,10 @@ from portrayal.systems.mmfa.discriminator import Discriminator
 from portrayal.systems.mmfa.features import FeatureNetwork, LandmarkReader, load_features
 from portrayal.systems.mmfa.keypoints import Motion, Pose
 from portrayal.systems.mmfa.model import Generated, Mmfa
-from portrayal.train.initial import first_misfit
+from portrayal.train.initial import fill_network, save_network
 from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
-from portrayal.weights.registry import save_tensors
 
 CLIP = 10.0
 """Largest norm of the gradient of each optimizer: a guard against single bad batches."""
@@ -316,12 +315,8 @@ def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[s
 
 
 def save_model(path: Path, model: nn.Module, metadata: dict[str, str], *, stage: str) -> None:
-    """The model without discriminators, floats as fp16, with what made it."""
-    tensors = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in model.state_dict().items()
-    }
-    save_tensors(path, tensors, {"system": "mmfa", "stage": stage, "licence": "Apache-2.0"} | metadata)
+    """The model without discriminators."""
+    save_network(path, model, metadata, system="mmfa", stage=stage)
 
 
 def load_weights(path: Path, state: TrainState) -> None:
@@ -330,12 +325,8 @@ def load_weights(path: Path, state: TrainState) -> None:
     Raises:
         InputError: the file is of another layout; names the first tensor that does not fit.
     """
-    tensors = load_file(path)
-    misfit = first_misfit(state.networks["model"], {name: tuple(value.shape) for name, value in tensors.items()})
-    if misfit:
-        raise InputError(f"{path} does not fit this preset of mmfa: {misfit}")
-    for networks in (state.networks, state.averaged):
-        networks["model"].load_state_dict(tensors)
+    models = [networks["model"] for networks in (state.networks, state.averaged)]
+    fill_network(models, load_file(path), path=path, preset="this preset of mmfa")
 
 
 STAGE = Stage(

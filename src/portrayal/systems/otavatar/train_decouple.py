@@ -19,7 +19,8 @@ from portrayal.systems.otavatar.generator import TriplaneGenerator
 from portrayal.systems.otavatar.inversion import find_identity, view_faces
 from portrayal.systems.otavatar.losses import density_loss, feature_networks, view_loss
 from portrayal.systems.otavatar.pairs import Faces, FramePairs
-from portrayal.systems.otavatar.train_eg3d import load_network, names_of, save_networks
+from portrayal.systems.otavatar.train_eg3d import load_network, names_of
+from portrayal.train.initial import save_network
 from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
@@ -151,8 +152,8 @@ def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8
 
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
-    parts = {name: state.averaged[name] for name in (GENERATOR, CONTROLLER)}
-    save_networks(path, parts, metadata, stage="decouple")
+    parts = nn.ModuleDict({name: state.averaged[name] for name in (GENERATOR, CONTROLLER)})
+    save_network(path, parts, metadata, system="otavatar", stage="decouple")
 
 
 def load_weights(path: Path, state: TrainState) -> None:

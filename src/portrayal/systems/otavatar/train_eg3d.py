@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, default_collate
 
-from portrayal.errors import InputError
 from portrayal.face.camera import camera_label, orbit, split_camera
 from portrayal.media.image import to_uint8
 from portrayal.nn.gan_losses import discriminator_loss, generator_loss, r1_penalty
@@ -29,11 +28,10 @@ from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.dual_discriminator import DualDiscriminator, pair, real_pair
 from portrayal.systems.otavatar.frames import FaceFrames
 from portrayal.systems.otavatar.generator import TriplaneGenerator, View
-from portrayal.train.initial import first_misfit
+from portrayal.train.initial import fill_network, save_network
 from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
-from portrayal.weights.registry import save_tensors
 
 PREVIEWED = 4
 TURNS = (-0.5, 0.5)
@@ -195,17 +193,8 @@ def shown_depth(depth: Tensor, config: Config) -> Tensor:
 
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
-    save_networks(path, {"generator": state.averaged["generator"]}, metadata, stage="eg3d")
-
-
-def save_networks(path: Path, parts: dict[str, nn.Module], metadata: dict[str, str], *, stage: str) -> None:
-    """The averaged networks under their names, floats as fp16, with what made them."""
-    tensors = {
-        f"{part}.{name}": (value.half() if value.is_floating_point() else value).contiguous()
-        for part, module in parts.items()
-        for name, value in module.state_dict().items()
-    }
-    save_tensors(path, tensors, {"system": "otavatar", "stage": stage, "licence": "Apache-2.0"} | metadata)
+    parts = nn.ModuleDict({"generator": state.averaged["generator"]})
+    save_network(path, parts, metadata, system="otavatar", stage="eg3d")
 
 
 def load_weights(path: Path, state: TrainState) -> None:
@@ -224,11 +213,8 @@ def load_network(path: Path, state: TrainState, name: str) -> None:
         for key, value in load_file(path).items()
         if key.startswith(f"{name}.")
     }
-    misfit = first_misfit(state.networks[name], {key: tuple(value.shape) for key, value in tensors.items()})
-    if misfit:
-        raise InputError(f"{path} does not fit the {name} of this preset of otavatar: {misfit}")
-    for modules in (state.networks, state.averaged):
-        modules[name].load_state_dict(tensors)
+    networks = [modules[name] for modules in (state.networks, state.averaged)]
+    fill_network(networks, tensors, path=path, preset=f"the {name} of this preset of otavatar")
 
 
 def names_of(path: Path) -> set[str]:
