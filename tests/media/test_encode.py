@@ -151,8 +151,11 @@ def test_ctrl_c_in_a_process(tmp_path):
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "going\n"
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert "KeyboardInterrupt" in errors
     assert not list(tmp_path.iterdir())
 
