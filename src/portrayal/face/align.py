@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from portrayal.face.box import Box
 from portrayal.face.pose import fit_similarity
 from portrayal.face.topology import LEFT_EYE, LEFT_IRIS, MOUTH_CORNERS, NOSE_TIP, RIGHT_EYE, RIGHT_IRIS
+from portrayal.nn.precision import in_float32
 
 FIVE_POINTS = (RIGHT_IRIS[0], LEFT_IRIS[0], NOSE_TIP, *MOUTH_CORNERS)
 """What identity networks are aligned by: eyes, nose tip, mouth corners, the person's right first."""
@@ -43,6 +44,7 @@ def ffhq_square(landmarks: NDArray[np.floating], *, upright: bool = False) -> Bo
     return np.array([*(eyes + TOWARDS_MOUTH * down), 2 * half, roll])
 
 
+@in_float32
 def align(images: Tensor, points: Tensor, targets: Tensor, size: tuple[int, int]) -> Tensor:
     """Bring points of each picture onto fixed places by a similarity, bilinear; black outside the picture.
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from portrayal.nn.precision import in_float32
+
 
 def angles_to_rotation(angles: Tensor) -> Tensor:
     """Yaw, pitch, roll to rotation matrices.
@@ -45,6 +47,7 @@ def rotation_to_angles(rotation: Tensor) -> Tensor:
     return torch.stack([yaw, pitch, roll], -1)
 
 
+@in_float32
 def fit_similarity(points: Tensor, targets: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Scale, rotation and translation with targets = scale * R @ points + translation, least squares (Umeyama 1991).
 
