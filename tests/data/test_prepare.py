@@ -17,11 +17,12 @@ from torch.utils.data import DataLoader
 import portrayal.data.prepare as module
 from portrayal.data.clip_labels import load_clip_track
 from portrayal.data.clips import clip_table, load_clip_landmarks
+from portrayal.data.held_out import first_samples
 from portrayal.data.pair_options import PairOptions
 from portrayal.data.pairs import ClipPairs
 from portrayal.data.prepare import list_jobs, prepare, split_of
 from portrayal.data.prepare_options import ClipRules, PrepareOptions, ShardOptions
-from portrayal.data.shard_pairs import ShardPairs, first_pairs
+from portrayal.data.shard_pairs import ShardPairs
 from portrayal.data.shards import read_index, write_shards
 from portrayal.errors import InputError, MissingFileError
 from portrayal.media.video import VideoWriter, probe, read_frames
@@ -230,7 +231,7 @@ def test_shards_give_the_pairs_of_the_folder(prepared, shards):
     """Every pair is two frames of one clip with that clip's labels."""
     frames = {c.name: [f.image for f in read_frames(c.video)] for c in clip_table(prepared.out)}
     tracks = {c.name: (load_clip_track(c).params, c.identity) for c in clip_table(prepared.out)}
-    samples = first_pairs(shard_pairs(shards), 24)
+    samples = first_samples(shard_pairs(shards), 24)
     seen = set()
     for sample in samples:
         clip = next(n for n, (p, _) in tracks.items() if (p.landmarks == sample["source_landmarks"]).all((1, 2)).any())
@@ -262,7 +263,7 @@ def test_a_resumed_stream_goes_on_where_it_was(shards, workers, seen):
 
 
 def test_each_shard_goes_to_one_worker(shards):
-    alone = [first_pairs(shard_pairs(shards, process=r, processes=3), 3) for r in range(3)]
+    alone = [first_samples(shard_pairs(shards, process=r, processes=3), 3) for r in range(3)]
     clips = [{s["source_landmarks"].numpy().tobytes() for s in part} for part in alone]
     assert not clips[0] & clips[1]
     assert not clips[1] & clips[2]
@@ -310,7 +311,7 @@ def test_a_damaged_shard_is_left_out(shards, tmp_path):
     first = sorted((tmp_path / "shards").glob("*.tar"))[0]
     first.write_bytes(first.read_bytes()[:3000])
     copy = ShardPairs(tmp_path / "shards", "train", size=96, seed=0)
-    assert len(first_pairs(copy, 6)) == 6
+    assert len(first_samples(copy, 6)) == 6
     assert "damaged" in copy.skipped[0]
 
 

@@ -42,6 +42,7 @@ class FacePairs(PairData):
 
     Args: as of `PairData`, and
         photo_share: of the samples that are photos with their face moved by meshwarp.
+        more: faces without pictures, of each of four clips.
     """
 
     def __init__(

@@ -220,8 +220,3 @@ def open_pairs(
     if (root / INDEX).is_file():
         return ShardPairs(root, split, size=size, seed=seed, options=options)
     return ClipPairs(root, split, size=size, seed=seed, samples=samples, options=options)
-
-
-def first_pairs(pairs: ClipPairs | ShardPairs, count: int) -> list[dict[str, Tensor]]:
-    """The first ones, made here and now."""
-    return list(islice(pairs, count)) if isinstance(pairs, ShardPairs) else [pairs[i] for i in range(count)]

@@ -14,16 +14,13 @@ from portrayal.errors import InputError
 from portrayal.train.run_folder import config_json, differences
 from portrayal.train.stage import Stage
 from portrayal.train.state import TrainState
-from portrayal.weights.registry import save_tensors
+from portrayal.weights.registry import in_halves, save_tensors
 
 
 def save_network(path: Path, network: nn.Module, metadata: Mapping[str, str], *, system: str, stage: str) -> None:
     """Everything of a network, floats as fp16, with what made it."""
-    tensors = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in network.state_dict().items()
-    }
-    save_tensors(path, tensors, {"system": system, "stage": stage, "licence": "Apache-2.0", **metadata})
+    about = {"system": system, "stage": stage, "licence": "Apache-2.0", **metadata}
+    save_tensors(path, in_halves(network.state_dict()), about)
 
 
 def fill_network(networks: Sequence[nn.Module], tensors: Mapping[str, Tensor], *, path: Path, preset: str) -> None:

@@ -129,6 +129,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         raise
 
 
+def in_halves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Floats as fp16, as weights files hold them."""
+    return {name: (x.half() if x.is_floating_point() else x).contiguous() for name, x in tensors.items()}
+
+
 def _in_order(content: bytes) -> bytes:
     """A safetensors file with its metadata sorted; the library writes it in an order that changes from run to run."""
     end = 8 + int.from_bytes(content[:8], "little")

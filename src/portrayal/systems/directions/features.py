@@ -13,7 +13,6 @@ from portrayal.face.align import FIVE_POINTS, align
 from portrayal.face.features import TrackerMaps
 from portrayal.nn import arcface, mobilefacenet
 from portrayal.nn.lpips import Lpips
-from portrayal.nn.precision import in_float32
 from portrayal.nn.pretrained import (
     DEV_WEIGHTS,
     development_weights,
@@ -50,13 +49,8 @@ class Identity(nn.Module):
         Returns:
             (b, c) of length 1.
         """
-        faces = _aligned(images, landmarks[:, list(FIVE_POINTS), :2], self.places, self.size)
+        faces = align(images, landmarks[:, list(FIVE_POINTS), :2], self.places, self.size)
         return F.normalize(self.net(faces).float(), dim=1)
-
-
-@in_float32
-def _aligned(images: Tensor, points: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
-    return align(images, points, places, size)
 
 
 class Perceptual(nn.Module):

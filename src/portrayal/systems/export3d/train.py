@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, default_collate
 
 from portrayal.data.clip_frames import ClipFrames
 from portrayal.data.clips import Split
+from portrayal.data.held_out import held_out_samples
 from portrayal.errors import InputError
 from portrayal.media.image import to_uint8
 from portrayal.nn.gan_losses import discriminator_loss, generator_loss
@@ -229,11 +230,8 @@ def validate(state: TrainState, config: Config, root: Path) -> dict[str, float]:
 @lru_cache(maxsize=4)
 def held_out(root: Path, config: Config, count: int) -> Batch:
     """The first `count` validation pairs; of a folder without validation clips, training pairs."""
-    try:
-        pairs = _pairs(root, "validation", config, seed=0, samples=count, mirror=False)
-    except InputError:
-        pairs = _pairs(root, "train", config, seed=0, samples=count, mirror=False)
-    return default_collate([pairs[i] for i in range(count)])
+    read = partial(_pairs, root, config=config, seed=0, samples=count, mirror=False)
+    return default_collate(held_out_samples(read, count))
 
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:

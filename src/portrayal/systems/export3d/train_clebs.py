@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, default_collate
 
 from portrayal.data.clip_frames import ClipFrames
 from portrayal.data.clips import Split
-from portrayal.errors import InputError
+from portrayal.data.held_out import held_out_samples
 from portrayal.media.image import to_uint8
 from portrayal.systems.export3d.clebs import (
     ExpressionEncoder,
@@ -118,11 +118,8 @@ def preview_batch(root: Path, config: Config) -> Batch:
 @lru_cache(maxsize=2)
 def held_out(root: Path, config: Config) -> list[Batch]:
     """Frames of validation clips, a batch of one clip each; of a folder without long enough ones, of training clips."""
-    try:
-        frames = _frames(root, "validation", config, seed=0, samples=VALIDATED, mirror=False)
-    except InputError:
-        frames = _frames(root, "train", config, seed=0, samples=VALIDATED, mirror=False)
-    return [default_collate([frames[i]]) for i in range(VALIDATED)]
+    read = partial(_frames, root, config=config, seed=0, samples=VALIDATED, mirror=False)
+    return [default_collate([sample]) for sample in held_out_samples(read, VALIDATED)]
 
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import numpy as np
@@ -35,7 +36,7 @@ SMALLEST_SIDE = 32
 """Of the down-sampling pyramid: 256 / 32 = 8, the range of FOMM's four scales."""
 
 
-class FeatureNetwork(nn.Module):
+class FeatureNetwork(nn.Module, ABC):
     """A frozen network with the same call for all: pictures to feature maps."""
 
     finest_only = True
@@ -49,6 +50,7 @@ class FeatureNetwork(nn.Module):
         """Stays in evaluation mode."""
         return super().train(False)
 
+    @abstractmethod
     def forward(self, images: Tensor, landmarks: Tensor) -> list[Tensor]:
         """
         Args:
@@ -58,7 +60,6 @@ class FeatureNetwork(nn.Module):
         Returns:
             maps (b, c, h', w'), coarser and coarser.
         """
-        raise NotImplementedError
 
 
 class VggPyramid(FeatureNetwork):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from portrayal.data.clips import Split
+from portrayal.data.held_out import held_out_samples
 from portrayal.data.pair_options import PairOptions
-from portrayal.data.shard_pairs import first_pairs, open_pairs
-from portrayal.errors import InputError
+from portrayal.data.pairs import ClipPairs
+from portrayal.data.shard_pairs import ShardPairs, open_pairs
 from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import fit_similarity, picture_to_head
 from portrayal.media.image import to_uint8
@@ -301,13 +303,11 @@ def validate(state: TrainState, config: Config, root: Path) -> dict[str, float]:
 @lru_cache(maxsize=4)
 def held_out(root: Path, config: Config, count: int) -> Batch:
     """The first `count` validation pairs; of a folder without validation clips, training pairs."""
-    read = partial(open_pairs, root, size=config.image_size, seed=0, samples=count, options=PLAIN)
-    try:
-        pairs = read("validation")
-    except InputError:
-        pairs = read("train")
-    with torch.autocast("cpu", enabled=False):  # labels are fitted here and not in a worker
-        return default_collate(first_pairs(pairs, count))
+
+    def read(split: Split) -> ClipPairs | ShardPairs:
+        return open_pairs(root, split, size=config.image_size, seed=0, samples=count, options=PLAIN)
+
+    return default_collate(held_out_samples(read, count))
 
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,14 +22,23 @@ def read_states(path: Path, parts: Sequence[str], *, origin: str) -> dict[str, d
     Raises:
         MissingFileError: no such file. InputError: it is no checkpoint, or lacks one of the parts.
     """
-    if not path.is_file():
-        raise MissingFileError(f"the checkpoint {path} does not exist")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    found = read_checkpoint(path)
     for part in parts:
         state = found.get(part) if isinstance(found, Mapping) else None
         if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
             raise InputError(f"{path} has no state dict {part!r}; a checkpoint of {origin} has {', '.join(parts)}")
     return {part: {name.removeprefix("module."): x for name, x in found[part].items()} for part in parts}
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Whatever a checkpoint holds, as long as that is data.
+
+    Raises:
+        MissingFileError: no such file. InputError: it is no checkpoint.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"the checkpoint {path} does not exist")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from portrayal.errors import InputError, MissingFileError
+from portrayal.errors import InputError
 from portrayal.nn.e4e import PUBLIC_SIDE, E4eEncoder
-from portrayal.weights.registry import save_tensors
+from portrayal.weights.convert.checkpoint import read_checkpoint
+from portrayal.weights.registry import in_halves, save_tensors
 
 PREFIX = "encoder."
 """Of the encoder's tensors in encoder4editing's checkpoints, which hold the generator beside them."""
@@ -24,12 +24,7 @@ def convert_e4e(path: Path, output: Path) -> None:
     Raises:
         MissingFileError: no such file. InputError: it holds no such encoder.
     """
-    if not path.is_file():
-        raise MissingFileError(f"the checkpoint {path} does not exist")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    found = read_checkpoint(path)
     try:
         tensors = encoder_from_e4e(found)
         with torch.device("meta"):
@@ -38,9 +33,8 @@ def convert_e4e(path: Path, output: Path) -> None:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"{path} is not laid out as an encoder of encoder4editing: {reason}") from error
-    halves = {name: (x.half() if x.is_floating_point() else x).contiguous() for name, x in tensors.items()}
     about = {"network": "e4e", "licence": "that of the checkpoint", "data": f"converted from {path.name}"}
-    save_tensors(output, halves, about)
+    save_tensors(output, in_halves(tensors), about)
 
 
 def encoder_from_e4e(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
