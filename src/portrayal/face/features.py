@@ -16,11 +16,12 @@ SIDE = 256
 class TrackerMaps(nn.Module):
     """The maps of the embedded landmark network at 1/4, 1/8, 1/16 and 1/32 of its input.
 
-    Pictures are resized to `SIDE`, where a portrait's face is about as large as those it was trained on.
+    Pictures are resized to `side`; at `SIDE` a portrait's face is about as large as those it was trained on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, side: int = SIDE) -> None:
         super().__init__()
+        self.side = side
         tensors, config = load_embedded("tracker", Config)
         net = build(config)
         net.load_state_dict(tensors)
@@ -32,7 +33,7 @@ class TrackerMaps(nn.Module):
         Args:
             images: (b, 3, h, w) in [0, 1].
         """
-        x = F.interpolate(images, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+        x = F.interpolate(images, (self.side, self.side), mode="bilinear", align_corners=False, antialias=True)
         maps = [self.net.stage4(F.relu(self.net.stem((x - 0.45) * 4)))]
         for stage in (self.net.stage8, self.net.stage16, self.net.stage32):
             maps.append(stage(maps[-1]))

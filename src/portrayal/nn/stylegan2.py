@@ -172,13 +172,14 @@ class Generator(nn.Module):
         w_dim: int = 512,
         label_dim: int = 0,
         mapping_layers: int = 8,
+        mapping_rate: float = 0.01,
         channels: int = 3,
         channel_base: int = CHANNEL_BASE,
         channel_max: int = CHANNEL_MAX,
         clamp: float | None = None,
     ) -> None:
         super().__init__()
-        self.mapping = MappingNetwork(z_dim, w_dim, label_dim=label_dim, layers=mapping_layers)
+        self.mapping = MappingNetwork(z_dim, w_dim, label_dim=label_dim, layers=mapping_layers, rate=mapping_rate)
         self.synthesis = SynthesisNetwork(
             size, w_dim, channels=channels, channel_base=channel_base, channel_max=channel_max, clamp=clamp
         )

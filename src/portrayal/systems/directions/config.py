@@ -25,6 +25,8 @@ class GeneratorConfig:
     channel_base: int = 16384
     """Channels x resolution: that of the public 256 x 256 models."""
     channel_max: int = 512
+    mapping_rate: float = 0.01
+    """Multiplier of the mapping network's learning rate (StyleGAN, appendix C)."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,28 @@ class GanConfig:
         for name in ("r1_interval", "path_interval", "path_shrink", "adjust_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"gan.{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class AutoencodingConfig:
+    """Training the encoder along with the generator in the stage `stylegan` (AE-StyleGAN, Han et al. 2021).
+
+    The paper has generators that learned from millions of pictures. Where there are a few ten thousand, true pictures
+    to copy teach a generator sooner than a discriminator does.
+    """
+
+    pixel: float = 0.0
+    """Mean absolute difference, pictures in [-1, 1]; 0: StyleGAN2 alone."""
+    perceptual: float = 1.0
+    delta: float = 0.01
+    """Of the norms of the offsets from w."""
+    latent: float = 0.1
+    """Of the latent discriminator's verdict on the mapping network, whose w are to be like the encoder's."""
+    perceptual_network: PerceptualName = "tracker"
+    encoder_rate: float = 5e-4
+    """Learning rate of the encoder and of the latent discriminator."""
+    alone_steps: int = 0
+    """Steps before the discriminator begins."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +216,7 @@ class Config:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     directions: DirectionsConfig = field(default_factory=DirectionsConfig)
     gan: GanConfig = field(default_factory=GanConfig)
+    autoencoding: AutoencodingConfig = field(default_factory=AutoencodingConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
     reenactment: ReenactmentConfig = field(default_factory=ReenactmentConfig)
@@ -222,7 +247,7 @@ class Config:
         }
         return cls(
             image_size=32,
-            generator=GeneratorConfig(w_dim=32, mapping_layers=2, channel_base=512, channel_max=32),
+            generator=GeneratorConfig(w_dim=32, mapping_layers=2, channel_base=512, channel_max=32, mapping_rate=0.1),
             encoder=EncoderConfig(channels=(16, 16, 32, 32), units=(1, 1, 1, 1)),
             gan=GanConfig(r1=0.1, r1_interval=2, path_interval=2, adjust_interval=2, span=100, measured_pictures=8),
             inversion=InversionConfig(
@@ -242,13 +267,15 @@ class Config:
 
     @classmethod
     def compact(cls) -> Self:
-        """What the package is to ship: 128 x 128, at most 14 MB in fp16. `--config.image-size 64` for a CPU."""
+        """What the package ships: 64 x 64, so that two processor cores can train all of it in two hours."""
         return cls(
-            image_size=128,
-            generator=GeneratorConfig(w_dim=256, mapping_layers=4, channel_base=4096, channel_max=160),
+            image_size=64,
+            generator=GeneratorConfig(
+                w_dim=256, mapping_layers=4, channel_base=2048, channel_max=192, mapping_rate=0.3
+            ),
             encoder=EncoderConfig(channels=(32, 64, 96, 80), units=(2, 2, 4, 2)),
-            # gamma as StyleGAN2-ADA sets it by size and batch: 0.0002 * 128^2 / 16.
-            gan=GanConfig(r1=0.2, span=200_000, measured_pictures=1024),
+            gan=GanConfig(r1=0.2, path_interval=8, span=200_000, measured_pictures=512),
+            autoencoding=AutoencodingConfig(pixel=10.0, perceptual=2.0, delta=0.02, alone_steps=1_500),
             inversion=InversionConfig(
                 identity_network="mobilefacenet",
                 perceptual_network="tracker",
@@ -260,7 +287,7 @@ class Config:
                 identity_network="mobilefacenet", perceptual_network="tracker", measured_pictures=2_000
             ),
             lengths=Lengths(
-                stylegan=Length(batch=16, steps=30_000, learning_rate=2e-3, ema=0.999),
+                stylegan=Length(batch=16, steps=4_500, learning_rate=2e-3, ema=0.998),
                 encoder=Length(batch=8, steps=20_000, learning_rate=3e-4, ema=0.999),
                 synthetic=Length(batch=12, steps=5_000, learning_rate=1e-3, ema=0.998),
                 mixed=Length(batch=12, steps=5_000, learning_rate=5e-4, ema=0.998),

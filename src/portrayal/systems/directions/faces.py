@@ -159,3 +159,11 @@ def first_faces(root: Path, split: Split, config: Config, count: int) -> Batch:
             with suppress(BadSample):
                 samples.append(faces[i])
     return default_collate(samples)
+
+
+def held_out(root: Path, config: Config, count: int) -> Batch:
+    """Validation faces; of a folder without any, training faces."""
+    try:
+        return first_faces(root, "validation", config, count)
+    except InputError:
+        return first_faces(root, "train", config, count)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from portrayal.errors import InputError
 from portrayal.face.align import FIVE_POINTS, align
-from portrayal.face.features import TrackerMaps
+from portrayal.face.features import SIDE, TrackerMaps
 from portrayal.nn import arcface, mobilefacenet
 from portrayal.nn.lpips import Lpips
 from portrayal.nn.pretrained import (
@@ -91,11 +91,11 @@ def load_identity(name: IdentityName) -> Identity:
     return Identity(load_mobilefacenet(path), size=mobilefacenet.INPUT_SIZE, places=mobilefacenet.ALIGNED_POINTS)
 
 
-def load_perceptual(name: PerceptualName) -> Perceptual:
-    """Raises as `load_identity`."""
+def load_perceptual(name: PerceptualName, side: int) -> Perceptual:
+    """Raises as `load_identity`. `side`: of the pictures; the tracker reads small ones at twice their side at most."""
     if name == "lpips":
         return Perceptual(load_lpips("alex"))
-    return Perceptual(load_vgg19() if name == "vgg19" else TrackerMaps())
+    return Perceptual(load_vgg19() if name == "vgg19" else TrackerMaps(min(SIDE, 2 * side)))
 
 
 def identity_of(state: TrainState) -> Identity:

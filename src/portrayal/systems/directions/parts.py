@@ -17,9 +17,25 @@ from portrayal.errors import InputError
 from portrayal.nn.e4e import E4eEncoder
 from portrayal.nn.stylegan2 import Generator
 from portrayal.nn.stylegan2_discriminator import Discriminator
+from portrayal.nn.stylegan2_layers import EqualLinear
 from portrayal.systems.directions.config import Config, StageName
 from portrayal.train.initial import fill_network, save_network
 from portrayal.train.state import TrainState
+
+DISCRIMINATOR_LAYERS = 4
+
+
+class LatentDiscriminator(nn.Module):
+    """Codes w to how much they look like the mapping network's (e4e, section 4.2)."""
+
+    def __init__(self, w_dim: int) -> None:
+        super().__init__()
+        hidden = (EqualLinear(w_dim, w_dim, active=True) for _ in range(DISCRIMINATOR_LAYERS))
+        self.layers = nn.Sequential(*hidden, EqualLinear(w_dim, 1))
+
+    def forward(self, w: Tensor) -> Tensor:
+        """(n, w_dim) to (n,) logits."""
+        return self.layers(w)[:, 0]
 
 
 def build_generator(config: Config) -> Generator:
@@ -31,6 +47,7 @@ def build_generator(config: Config) -> Generator:
         mapping_layers=g.mapping_layers,
         channel_base=g.channel_base,
         channel_max=g.channel_max,
+        mapping_rate=g.mapping_rate,
     )
 
 
@@ -46,6 +63,17 @@ def build_encoder(config: Config) -> E4eEncoder:
 
 def encoder_of(networks: nn.ModuleDict) -> E4eEncoder:
     return cast(E4eEncoder, networks["encoder"])
+
+
+def latent_discriminator_of(networks: nn.ModuleDict) -> LatentDiscriminator:
+    return cast(LatentDiscriminator, networks["latent_discriminator"])
+
+
+def offset_norms(w_plus: Tensor, layers: int) -> Tensor:
+    """() L_d-reg, the sum of |Delta_i| over the open layers, a mean over the batch (e4e, section 4.1)."""
+    if layers == 1:
+        return w_plus.new_zeros(())
+    return (w_plus[:, 1:layers] - w_plus[:, :1]).norm(dim=2).sum(1).mean()
 
 
 def require_generator(generator: Generator, stage: StageName) -> None:

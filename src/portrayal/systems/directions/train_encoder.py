@@ -12,21 +12,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, default_collate
 
-from portrayal.errors import InputError
 from portrayal.media.image import to_uint8
 from portrayal.nn.arcface import identity_distance
 from portrayal.nn.e4e import StyleHead
 from portrayal.nn.gan_losses import discriminator_loss, generator_loss
-from portrayal.nn.stylegan2_layers import EqualLinear, full_precision
+from portrayal.nn.stylegan2_layers import full_precision
 from portrayal.systems.directions.config import Config
-from portrayal.systems.directions.faces import FramedFaces, as_input, first_faces
+from portrayal.systems.directions.faces import FramedFaces, as_input, held_out
 from portrayal.systems.directions.features import identity_of, load_identity, load_perceptual, perceptual_of
 from portrayal.systems.directions.parts import (
+    LatentDiscriminator,
     build_encoder,
     build_generator,
     encoder_of,
     generator_of,
+    latent_discriminator_of,
     load_parts,
+    offset_norms,
     require_generator,
     save_parts,
 )
@@ -35,20 +37,6 @@ from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 
 PREVIEWED, VALIDATED, AT_ONCE = 6, 32, 8
-DISCRIMINATOR_LAYERS = 4
-
-
-class LatentDiscriminator(nn.Module):
-    """Codes w to how much they look like the mapping network's (e4e, section 4.2)."""
-
-    def __init__(self, w_dim: int) -> None:
-        super().__init__()
-        hidden = (EqualLinear(w_dim, w_dim, active=True) for _ in range(DISCRIMINATOR_LAYERS))
-        self.layers = nn.Sequential(*hidden, EqualLinear(w_dim, 1))
-
-    def forward(self, w: Tensor) -> Tensor:
-        """(n, w_dim) to (n,) logits."""
-        return self.layers(w)[:, 0]
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
@@ -67,7 +55,7 @@ def frozen(config: Config) -> dict[str, nn.Module]:
     """
     inversion, chosen = config.inversion, cast(dict[str, nn.Module], {})
     if inversion.perceptual:
-        chosen["perceptual"] = load_perceptual(inversion.perceptual_network)
+        chosen["perceptual"] = load_perceptual(inversion.perceptual_network, config.image_size)
     if inversion.identity:
         chosen["identity"] = load_identity(inversion.identity_network)
     return chosen
@@ -112,7 +100,7 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
         terms = picture_terms(state, generator.synthesis(w_plus), images, batch["landmarks"], config)
         terms["delta"] = offset_norms(w_plus, layers)
         if inversion.adversarial:
-            terms["adversarial"] = generator_loss(discriminator_of(state)(codes_of(w_plus, layers)))
+            terms["adversarial"] = generator_loss(latent_discriminator_of(state.networks)(codes_of(w_plus, layers)))
         state.backward(torch.stack([getattr(inversion, name) * term for name, term in terms.items()]).sum())
         state.step_optimizer("encoder")
     if inversion.adversarial:
@@ -138,13 +126,6 @@ def picture_terms(
     return terms
 
 
-def offset_norms(w_plus: Tensor, layers: int) -> Tensor:
-    """() L_d-reg, the sum of |Delta_i| over the open layers, a mean over the batch (e4e, section 4.1)."""
-    if layers == 1:
-        return w_plus.new_zeros(())
-    return (w_plus[:, 1:layers] - w_plus[:, :1]).norm(dim=2).sum(1).mean()
-
-
 def codes_of(w_plus: Tensor, layers: int) -> Tensor:
     """(b * layers, w_dim): every code that is open, on its own."""
     return w_plus[:, :layers].flatten(0, 1)
@@ -156,7 +137,7 @@ def discriminator_step(state: TrainState, fake: Tensor, config: Config) -> dict[
     with torch.no_grad(), full_precision(fake):
         real = mapping(torch.randn(len(fake), mapping.z_dim, device=fake.device))
     with state.only("latent_discriminator"):
-        discriminator = discriminator_of(state)
+        discriminator = latent_discriminator_of(state.networks)
         terms = {"discriminator": discriminator_loss(discriminator(real), discriminator(fake))}
         loss = terms["discriminator"]
         if state.step % inversion.r1_interval == 0:
@@ -212,14 +193,6 @@ def invert(modules: nn.ModuleDict, images: Tensor, layers: int) -> Tensor:
     return generator_of(modules).synthesis(encoder_of(modules)(images, layers=layers).float()).float()
 
 
-def held_out(root: Path, config: Config, count: int) -> Batch:
-    """Validation faces; of a folder without any, training faces."""
-    try:
-        return first_faces(root, "validation", config, count)
-    except InputError:
-        return first_faces(root, "train", config, count)
-
-
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
     save_parts(path, state, ("generator", "encoder"), metadata, stage="encoder")
 
@@ -238,10 +211,6 @@ def load_weights(path: Path, state: TrainState) -> None:
         for modules in (state.networks, state.averaged):
             mean = generator_of(modules).mapping.w_mean
             cast(StyleHead, encoder_of(modules).styles[0]).linear.bias.copy_(mean)
-
-
-def discriminator_of(state: TrainState) -> LatentDiscriminator:
-    return cast(LatentDiscriminator, state.networks["latent_discriminator"])
 
 
 STAGE = Stage(

@@ -32,8 +32,9 @@ from portrayal.nn.pretrained import development_weights
 from portrayal.nn.stylegan2 import Generator, draw_crossovers, mix_styles
 from portrayal.nn.stylegan2_discriminator import Discriminator
 from portrayal.nn.stylegan2_layers import full_precision
+from portrayal.systems.directions import autoencoding
 from portrayal.systems.directions.config import Config
-from portrayal.systems.directions.faces import FramedFaces, as_input, first_faces
+from portrayal.systems.directions.faces import FramedFaces, as_input, first_faces, held_out
 from portrayal.systems.directions.parts import (
     build_discriminator,
     build_generator,
@@ -77,6 +78,7 @@ def networks(config: Config) -> dict[str, nn.Module]:
         "generator": build_generator(config),
         "discriminator": build_discriminator(config),
         "progress": Progress(),
+        **autoencoding.networks(config),
     }
 
 
@@ -86,10 +88,11 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
     Differs: there the optimizer takes a step of its own for a regularisation, and is slowed down to make up for the
     additional steps. Here the gradients of the loss and of the regularisation make one step.
     """
-    return {
+    chosen: dict[str, torch.optim.Optimizer] = {
         name: torch.optim.Adam(modules[name].parameters(), lr=config.learning_rate, betas=BETAS)
         for name in ("generator", "discriminator")
     }
+    return chosen | autoencoding.optimizers(modules, config)
 
 
 def schedule(_: Config) -> Schedule:
@@ -105,13 +108,20 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
     """One step of the discriminator, then one of the generator; each with its regularisation when that is due.
 
     Returns:
-        discriminator, generator, probability (ADA's p), signs (r_t); on their steps r1, path_length and path_penalty.
+        discriminator, generator, probability (ADA's p), signs (r_t); on their steps r1, path_length and path_penalty;
+        with an encoder that learns along the terms of `autoencoding.terms`, and latent_discriminator.
     """
     real, progress = as_input(batch["image"]), progress_of(state.networks)
-    terms = discriminator_step(state, real, config) | generator_step(state, len(real), config)
-    if state.gradients.complete and (state.step + 1) % config.gan.adjust_interval == 0:
+    terms = discriminator_step(state, real, config) if judged(state, config) else {}
+    terms |= generator_step(state, real, config)
+    if progress.pictures and state.gradients.complete and (state.step + 1) % config.gan.adjust_interval == 0:
         adjust(progress, state.gradients, config)
     return {name: term.detach() for name, term in terms.items()} | {"probability": progress.probability.clone()}
+
+
+def judged(state: TrainState, config: Config) -> bool:
+    """Whether the discriminator has begun."""
+    return not autoencoding.is_on(config) or state.step >= config.autoencoding.alone_steps
 
 
 def discriminator_step(state: TrainState, real: Tensor, config: Config) -> dict[str, Tensor]:
@@ -119,7 +129,9 @@ def discriminator_step(state: TrainState, real: Tensor, config: Config) -> dict[
     progress, p = progress_of(state.networks), float(progress_of(state.networks).probability)
     with state.only("discriminator"):
         with torch.no_grad():
-            fake = generator.synthesis(draw_styles(generator, len(real), config), noise="random")
+            drawn = draw_styles(generator, drawn_count(len(real), config), config)
+            copied = autoencoding.codes(state, real[len(drawn) :]) if autoencoding.is_on(config) else drawn[:0]
+            fake = generator.synthesis(torch.cat([drawn, copied]), noise="random")
         logits = discriminator(augmented(real, p))
         loss = discriminator_loss(logits, discriminator(augmented(fake, p)))
         state.backward(loss)
@@ -134,22 +146,37 @@ def discriminator_step(state: TrainState, real: Tensor, config: Config) -> dict[
     return terms
 
 
-def generator_step(state: TrainState, count: int, config: Config) -> dict[str, Tensor]:
+def drawn_count(batch: int, config: Config) -> int:
+    """How many of the pictures that are judged are random ones; the others are copies."""
+    return (batch + 1) // 2 if autoencoding.is_on(config) else batch
+
+
+def generator_step(state: TrainState, real: Tensor, config: Config) -> dict[str, Tensor]:
     generator, discriminator = generator_of(state.networks), discriminator_of(state.networks)
-    progress, gan = progress_of(state.networks), config.gan
-    with state.only("generator"):
-        fake = generator.synthesis(draw_styles(generator, count, config, follow=True), noise="random")
-        loss = generator_loss(discriminator(augmented(fake, float(progress.probability))))
+    progress, gan, copying = progress_of(state.networks), config.gan, autoencoding.is_on(config)
+    learning = ("generator", "encoder") if copying else ("generator",)
+    with state.only(*learning):
+        drawn = draw_styles(generator, drawn_count(len(real), config), config, follow=True)
+        copied = autoencoding.codes(state, real) if copying else drawn[:0]
+        made = generator.synthesis(torch.cat([drawn, copied]), noise="random")
+        terms, loss = {}, made.new_zeros(())
+        if judged(state, config):
+            seen = augmented(made[: len(real)], float(progress.probability))
+            loss = terms["generator"] = generator_loss(discriminator(seen))
+        if copying:
+            own = autoencoding.terms(state, made[len(drawn) :], real, copied, drawn)
+            loss = loss + torch.stack([getattr(config.autoencoding, name) * term for name, term in own.items()]).sum()
+            terms |= own
         state.backward(loss)
-        terms = {"generator": loss}
-        if gan.path_length and state.step % gan.path_interval == 0:
-            lengths = measured_paths(generator, max(count // gan.path_shrink, 1), config)
+        if gan.path_length and judged(state, config) and state.step % gan.path_interval == 0:
+            lengths = measured_paths(generator, max(len(real) // gan.path_shrink, 1), config)
             penalty, mean = path_length_penalty(lengths, progress.path_length)
             progress.path_length.copy_(mean_of_processes(mean, state.gradients))
             state.backward(penalty * (gan.path_length * gan.path_interval))
             terms |= {"path_length": lengths.mean(), "path_penalty": penalty}
-        state.step_optimizer("generator")
-    return terms
+        for name in learning:
+            state.step_optimizer(name)
+    return terms | (autoencoding.latent_step(state, copied, drawn) if copying else {})
 
 
 def augmented(images: Tensor, p: float) -> Tensor:
@@ -207,11 +234,20 @@ def mean_of_processes(value: Tensor, how: Gradients) -> Tensor:
 
 @torch.no_grad()
 def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8]:
-    """Pictures of the averaged generator, of the same z every time."""
+    """Pictures of the averaged generator, of the same z every time; below them true pictures and their copies."""
     rows, columns = SHEET
-    pictures = torch.cat(list(generated(generator_of(state.averaged), rows * columns)))
+    generator = generator_of(state.averaged)
+    pictures = torch.cat(generated(generator, rows * columns))
+    if autoencoding.is_on(config):
+        images = batch["image"][:columns]
+        pictures = torch.cat([pictures, images / 255, autoencoding.copies(state.averaged, images, generator.synthesis)])
+        rows += 2
     grid = pictures.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
     return to_uint8(grid[None])[0]
+
+
+def preview_batch(root: Path, config: Config) -> Batch:
+    return held_out(root, config, SHEET[1])
 
 
 def generated(generator: Generator, count: int) -> list[Tensor]:
@@ -261,17 +297,23 @@ def real_pictures(root: Path, config: Config, count: int) -> Tensor:
 
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
-    """The averaged generator, and the averaged discriminator for whoever trains on."""
-    save_parts(path, state, ("generator", "discriminator"), metadata, stage="stylegan")
+    """The averaged generator, an encoder that learned along, and the averaged discriminator for whoever trains on."""
+    encoder = ("encoder",) if autoencoding.is_on(config) else ()
+    save_parts(path, state, ("generator", "discriminator", *encoder), metadata, stage="stylegan")
 
 
 def load_weights(path: Path, state: TrainState) -> None:
-    """Start from a weights file; without a discriminator in it that starts anew.
+    """Start from a weights file; a discriminator or encoder that is not in it starts anew.
 
     Raises:
         InputError: as `load_parts`.
     """
-    load_parts(path, state, needed=("generator",), optional=("discriminator",))
+    load_parts(
+        path,
+        state,
+        needed=("generator",),
+        optional=[name for name in ("discriminator", "encoder") if name in state.networks],
+    )
 
 
 def discriminator_of(modules: nn.ModuleDict) -> Discriminator:
@@ -292,7 +334,9 @@ STAGE = Stage(
     preview=preview,
     save_weights=save_weights,
     load_weights=load_weights,
+    frozen=autoencoding.frozen,
     schedule=schedule,
+    preview_batch=preview_batch,
     validate=validate,
     criterion="fid_tracker",
 )
