@@ -35,6 +35,15 @@ def quick_auto() -> Iterator[str]:
         yield best
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept between runs, such as generators tuned to a picture, does not come from the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "PORTRAYAL_WEIGHTS" not in os.environ:
+            patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def best(quick_auto: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """`auto` is what it is for users."""

@@ -115,7 +115,7 @@ def animate(
         performance = open_driving(driving, tracker=tracker, cache=job.cache, progress=progress)
         plan = plan_animation(system, model, sitter, performance, options, progress=progress)
         side = (options.size or sitter.faces[0].crop.size) if options.crop else None
-        renderer = Renderer(system, model, sitter, side)
+        renderer = Renderer(system, model, sitter, side, progress)
         notes = write_animation(job, renderer, performance, plan, progress)
     return Animation(
         output=target,
@@ -126,7 +126,7 @@ def animate(
         reference=plan.reference,
         jitter=plan.jitter,
         seconds=time.monotonic() - started,
-        notes=(*sitter.notes, *performance.notes, *plan.notes, *notes),
+        notes=(*sitter.notes, *performance.notes, *plan.notes, *renderer.notes, *notes),
     )
 
 

@@ -86,6 +86,7 @@ class Edit:
 
         portrayal edit -s me.jpg --yaw 15 --smile 1
         portrayal edit -s me.jpg --sweep yaw -o turn.gif
+        portrayal edit -s me.jpg --system directions --along expression-3
         portrayal edit -s me.jpg --from friend.jpg --take expression
         portrayal edit -s me.jpg --interpolate friend.jpg --take expression
 

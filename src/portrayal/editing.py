@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -33,6 +33,8 @@ from portrayal.systems import SYSTEMS, load, name_of
 from portrayal.tracking import Progress, silent
 from portrayal.types import Edit, System
 
+CAPABILITIES = {"sample-expression": "expression_sampling", "canonical": "canonical_face", "along": "directions"}
+"""What some edits ask of a system."""
 COLUMNS = 6
 """Random expressions in a row of their sheet."""
 
@@ -88,7 +90,7 @@ def edit(
     options = options or EditOptions()
     what = _what(options, taken_from, reference, interpolate)
     if output is not None:
-        _check_output(Path(output), moving=what in ("sweep", "interpolate"), inputs=(source, taken_from, interpolate))
+        _check_output(Path(output), moving=_moves(what, options), inputs=(source, taken_from, interpolate))
     system, model = load(options.system, device=str(pick_device(options.device)), weights=options.weights)
     _check_capability(system, what)
     tracker = load_tracker(options.device, options.tracker)
@@ -101,10 +103,11 @@ def edit(
         others = [
             open_other(path, tracker, sitter) for path in (reference, taken_from or interpolate) if path is not None
         ]
-        editor = Editor(system, model, sitter, options, others)
+        editor = Editor(system, model, sitter, options, others, progress)
         target = Path(output) if output is not None else _default_output(sitter, options, what, others)
         sheet, count = _WRITERS[what](editor, target, progress)
-    notes = (*sitter.notes, *[note for other in others for note in other.performance.notes])
+    taken = [note for other in others for note in other.performance.notes]
+    notes = (*sitter.notes, *taken, *editor.renderer.notes)
     return Edited(target, sheet, count, time.monotonic() - started, notes)
 
 
@@ -112,6 +115,7 @@ def _what(options: EditOptions, taken_from: object | None, reference: object | N
     """Which kind of edit is meant: a key of `_WRITERS`."""
     asked = {
         "sweep": options.sweep is not None,
+        "along": options.along is not None,
         "interpolate": interpolate is not None,
         "sample-expression": options.sample_expression > 0,
         "canonical": options.canonical,
@@ -130,6 +134,11 @@ def _what(options: EditOptions, taken_from: object | None, reference: object | N
     return kinds[0].removeprefix("--") if kinds else "picture"
 
 
+def _moves(what: str, options: EditOptions) -> bool:
+    """Whether the result is a video."""
+    return what in ("sweep", "interpolate") or (what == "along" and options.amount is None)
+
+
 def _check_output(output: Path, *, moving: bool, inputs: Sequence[Path | str | None]) -> None:
     if moving:
         output_kind(output)
@@ -141,7 +150,7 @@ def _check_output(output: Path, *, moving: bool, inputs: Sequence[Path | str | N
 
 
 def _check_capability(system: System, what: str) -> None:
-    needed = {"sample-expression": "expression_sampling", "canonical": "canonical_face"}.get(what)
+    needed = CAPABILITIES.get(what)
     if needed and needed not in system.CAPABILITIES:
         able = [name for name, other in SYSTEMS.items() if needed in other.CAPABILITIES]
         which = f"choose with --system: {', '.join(able)}" if able else "no system of this version has it"
@@ -151,6 +160,8 @@ def _check_capability(system: System, what: str) -> None:
 def _default_output(sitter: Sitter, options: EditOptions, what: str, others: Sequence[Other]) -> Path:
     """edits/<source>--<what>."""
     names = {"sweep": f"{options.sweep}.mp4", "sample-expression": "expressions.png", "canonical": "canonical.png"}
+    if what == "along":
+        names[what] = f"{options.along}.{'mp4' if options.amount is None else 'png'}"
     if what == "interpolate":
         names[what] = f"{others[-1].performance.name}.mp4"
     return Path("edits") / f"{sitter.name}--{names.get(what, 'edit.png')}"
@@ -182,11 +193,33 @@ def _write_samples(editor: Editor, target: Path, progress: Progress) -> tuple[No
 def _write_sweep(editor: Editor, target: Path, progress: Progress) -> tuple[Path, int]:
     options = editor.options
     assert options.sweep is not None
-    low, high = options.range or SWEEPS[options.sweep]
+    return _write_range(editor, editor.sweep, options.sweep, SWEEPS[options.sweep], target, progress)
+
+
+def _write_along(editor: Editor, target: Path, progress: Progress) -> tuple[Path | None, int]:
+    options = editor.options
+    assert options.along is not None
+    if options.amount is not None:
+        write_image(target, next(editor.along([options.amount])))
+        return None, 1
+    return _write_range(editor, editor.along, options.along, (-1, 1), target, progress)
+
+
+def _write_range(
+    editor: Editor,
+    draw: Callable[[Sequence[float]], Iterator[UInt8]],
+    name: str,
+    usual: tuple[float, float],
+    target: Path,
+    progress: Progress,
+) -> tuple[Path, int]:
+    """Pictures of values from one end of a range to the other, and there and back."""
+    options = editor.options
+    low, high = options.range or usual
     still = np.linspace(low, high, options.steps).tolist()
     moving = [low + (high - low) * share for share in _there_and_back(options.frames)]
-    titles = [f"{options.sweep} {value:.3g}" for value in still]
-    return _write_moving(editor, editor.sweep([*still, *moving]), titles, target, progress)
+    titles = [f"{name} {value:.3g}" for value in still]
+    return _write_moving(editor, draw([*still, *moving]), titles, target, progress)
 
 
 def _write_interpolation(editor: Editor, target: Path, progress: Progress) -> tuple[Path, int]:
@@ -233,6 +266,7 @@ def _write_moving(
 _WRITERS = {
     "picture": _write_picture,
     "sweep": _write_sweep,
+    "along": _write_along,
     "interpolate": _write_interpolation,
     "sample-expression": _write_samples,
     "canonical": _write_canonical,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from portrayal.driving import Performance, open_driving
-from portrayal.encoding import encode_motion, encode_params, model_device
+from portrayal.encoding import encode_motion, encode_params, encode_portrait, model_device
 from portrayal.errors import InputError
 from portrayal.face.tracker import Tracker
 from portrayal.media.crop import Crop, params_to_crop
@@ -25,8 +25,10 @@ from portrayal.motion.options import RetargetOptions
 from portrayal.options import MAX_SIDE, EditOptions
 from portrayal.rendering import Plan, Renderer
 from portrayal.source import Sitter, SourceFace, portrait_of
+from portrayal.tracking import Progress, silent
 from portrayal.types import (
     CanonicalFace,
+    Directed,
     Driving,
     Edit,
     ExpressionSampler,
@@ -96,11 +98,12 @@ class Editor:
     options: EditOptions
     others: list[Other]
     """(picture), (reference, picture) or none."""
+    progress: Progress = silent
     renderer: Renderer = field(init=False)
 
     def __post_init__(self) -> None:
         side = (self.options.size or self.sitter.faces[0].crop.size) if self.options.crop else None
-        self.renderer = Renderer(self.system, self.model, self.sitter, side)
+        self.renderer = Renderer(self.system, self.model, self.sitter, side, self.progress)
 
     def picture(self) -> UInt8:
         """The portrait after the edit."""
@@ -117,6 +120,23 @@ class Editor:
             start = self._taken(i)
             params = FaceParams.cat([apply_edit(start, change) for change in edits])
             motions.append(self._encoded(i, params, edits))
+        yield from self.render(motions)
+
+    def along(self, amounts: Sequence[float]) -> Iterator[UInt8]:
+        """The portrait moved along the learned direction `options.along`.
+
+        Raises:
+            InputError: the system has no such direction.
+        """
+        system, name = cast(Directed, self.system), self.options.along
+        names = system.direction_names(self.model)
+        if name not in names:
+            raise InputError(f"there is no direction {name!r}; choose one of: {', '.join(names)}.")
+        count, motions = torch.tensor(list(amounts), dtype=torch.float32), []
+        for i in range(len(self.sitter.faces)):
+            driving = system.move_along(self.model, self._source(i), name, count)
+            params = apply_edit(self._taken(i), edit_of(self.options))[[0] * len(count)]
+            motions.append(_with_params(driving, params))
         yield from self.render(motions)
 
     def interpolation(self, shares: Tensor) -> Iterator[UInt8]:
@@ -157,8 +177,7 @@ class Editor:
         return self.renderer.pictures(plan)
 
     def _source(self, index: int) -> Source:
-        portrait = move(portrait_of(self.sitter, index), model_device(self.model))
-        return self.system.encode_source(self.model, portrait)
+        return encode_portrait(self.system, self.model, portrait_of(self.sitter, index), progress=self.progress)
 
     def _placed(self, face: SourceFace) -> list[FaceParams]:
         """The other pictures' faces in pixels of a face's crop."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +23,31 @@ from portrayal.motion.options import RetargetOptions
 from portrayal.motion.template import load_template
 from portrayal.systems import meshwarp, name_of
 from portrayal.tracking import Progress, nearest, silent
-from portrayal.types import Driving, FaceClip, FaceParams, Portrait, System, join_drivings, move
+from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source, System, Tuner, join_drivings, move
 from portrayal.weights.model import mark_of
 
 CHUNK = 16
 """Driving pictures that are encoded at a time."""
+
+
+@torch.no_grad()
+def encode_portrait(
+    system: System,
+    model: nn.Module,
+    portrait: Portrait,
+    *,
+    previous: Source | None = None,
+    progress: Progress = silent,
+) -> Source:
+    """A portrait as a system renders it, on the model's device: `encode_source`, and the optimisation of a `Tuner`.
+
+    Args:
+        previous: the frame before, in a source video.
+    """
+    source = system.encode_source(model, move(portrait, model_device(model)))
+    if "tuning" not in system.CAPABILITIES:
+        return source
+    return cast(Tuner, system).tune_source(model, source, previous=previous, progress=progress)
 
 
 def model_device(model: nn.Module) -> torch.device:

@@ -92,7 +92,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "roll": (-180, 180),
     "zoom": (0.2, 5),
     **dict.fromkeys(("shift-x", "shift-y"), (-5, 5)),
-    **dict.fromkeys(("smile", "mouth-open", "blink", "brow"), (-2, 2)),
+    **dict.fromkeys(("smile", "mouth-open", "blink", "brow", "along"), (-2, 2)),
 }
 
 
@@ -135,6 +135,10 @@ class EditOptions(SystemOptions):
     """Pictures on the sheet of a sweep or an interpolation."""
     frames: int = 50
     """Frames of their video, 25 per second."""
+    along: str | None = None
+    """Move along one direction that the system has learned, such as expression-3: there and back, as a sweep."""
+    amount: float | None = None
+    """With --along: one picture, moved so far; 1 and -1 are the ends of what was learned."""
     sample_expression: int = 0
     """Draw so many expressions at random, on one sheet; for systems that learned a distribution of them."""
     canonical: bool = False
@@ -153,10 +157,14 @@ class EditOptions(SystemOptions):
         for name in SWEEPS:
             self._check_number(name, self.number(name))
         if self.range is not None:
-            if self.sweep is None:
+            if self.sweep is None and self.along is None:
                 raise InputError("--range is that of a sweep; say which with --sweep, for example --sweep yaw.")
             for value in self.range:
-                self._check_number(self.sweep, value)
+                self._check_number(self.sweep or "along", value)
+        if self.amount is not None:
+            if self.along is None:
+                raise InputError("--amount is that of a direction; say which with --along, for example --along yaw.")
+            self._check_number("along", self.amount)
         if self.steps < 2 or self.frames < 2:
             raise InputError(f"steps and frames must be at least 2, got {self.steps} and {self.frames}.")
         if not 0 <= self.sample_expression <= 64:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import cv2
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from portrayal.driving import Performance
-from portrayal.encoding import encode_motion, model_device
+from portrayal.encoding import encode_motion, encode_portrait, model_device
 from portrayal.face.smooth import jitter_score, smooth_params
 from portrayal.media.crop import apply_crop
 from portrayal.media.image import UInt8, to_tensor, to_uint8
@@ -22,7 +22,7 @@ from portrayal.motion.retarget import retarget
 from portrayal.options import AnimateOptions
 from portrayal.source import Sitter, SourceFace
 from portrayal.tracking import Progress, silent
-from portrayal.types import Driving, Portrait, System, move
+from portrayal.types import Driving, Portrait, Source, System, move
 
 PANEL_HEIGHT = 720
 """Largest height of a side-by-side picture in pixels."""
@@ -109,6 +109,10 @@ class Renderer:
     sitter: Sitter
     side: int | None
     """Side in pixels of the square around the face, for that alone; None for the whole picture."""
+    progress: Progress = silent
+    """Of the optimisation for the source, where the system needs one."""
+    notes: list[str] = field(default_factory=list)
+    """What was to be said about the sources, as far as they were rendered."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -134,27 +138,35 @@ class Renderer:
 
     def _render(self, plan: Plan) -> Iterator[tuple[UInt8, list[UInt8]]]:
         """(source picture, rendered crop of each face) per frame."""
+        faces = self.sitter.faces
         if self.sitter.picture is not None:
             picture = self.sitter.picture
-            streams = [self._crops(picture, f, 0, d) for f, d in zip(self.sitter.faces, plan.drivings, strict=True)]
+            sources = [self._source(picture, face, 0) for face in faces]
+            streams = [self._crops(source, d) for source, d in zip(sources, plan.drivings, strict=True)]
             for crops in zip(*streams, strict=True):
                 yield picture, list(crops)
             return
         # Every frame of a source video is a portrait of its own.
+        before: list[Source | None] = [None] * len(faces)
         for i, (frame, picture) in enumerate(
             zip(plan.source_frames, self.sitter.pictures(plan.source_frames), strict=True)
         ):
+            now = [self._source(picture, face, frame, last) for face, last in zip(faces, before, strict=True)]
             motions = [driving[i : i + 1] for driving in plan.drivings]
-            streams = [self._crops(picture, f, frame, d) for f, d in zip(self.sitter.faces, motions, strict=True)]
-            yield picture, [next(stream) for stream in streams]
+            yield picture, [next(self._crops(source, d)) for source, d in zip(now, motions, strict=True)]
+            before = [*now]
+
+    def _source(self, picture: UInt8, face: SourceFace, frame: int, previous: Source | None = None) -> Source:
+        """One face of source frame `frame`, encoded."""
+        portrait = Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame])
+        source = encode_portrait(self.system, self.model, portrait, previous=previous, progress=self.progress)
+        self.notes.extend(note for note in source.notes() if note not in self.notes)
+        return source
 
     @torch.no_grad()
-    def _crops(self, picture: UInt8, face: SourceFace, frame: int, driving: Driving) -> Iterator[UInt8]:
-        """(size, size, 3) renderings of one face of source frame `frame`."""
-        device = model_device(self.model)
-        portrait = move(Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame]), device)
-        source = self.system.encode_source(self.model, portrait)
-        for batch in self.system.render(self.model, source, move(driving, device)):
+    def _crops(self, source: Source, driving: Driving) -> Iterator[UInt8]:
+        """(size, size, 3) renderings of one face."""
+        for batch in self.system.render(self.model, source, move(driving, model_device(self.model))):
             yield from to_uint8(batch)
 
 

@@ -7,7 +7,7 @@ y down, z into the scene (OpenCV); angles in radians; times are exact fractions 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from types import ModuleType
@@ -137,6 +137,10 @@ class Source:
     """What a system keeps of a portrait. Systems derive from it and add tensors."""
 
     portrait: Portrait
+
+    def notes(self) -> tuple[str, ...]:
+        """What whoever gets the result should know about how the portrait was encoded."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -308,6 +312,30 @@ class CanonicalFace(System, Protocol):
         """(1, 3, h, w) in [0, 1], size of the portrait: its face without rotation, translation and expression."""
 
 
+class Tuner(System, Protocol):
+    """What a system with the capability tuning exports beside the rest: optimisation for one portrait."""
+
+    def tune_source(
+        self, model: torch.nn.Module, source: Source, *, previous: Source | None, progress: Callable[..., None]
+    ) -> Source:
+        """The same source after an optimisation that may take minutes; kept on the disk, so that it is done once.
+
+        Args:
+            source: as `encode_source` gives it.
+            previous: a tuned frame of the same video, whose optimisation is taken over.
+            progress: called with (stage, done, total).
+        """
+
+
+class Directed(System, Protocol):
+    """What a system with the capability directions exports beside the rest: learned directions, moved along singly."""
+
+    def direction_names(self, model: torch.nn.Module) -> tuple[str, ...]: ...
+
+    def move_along(self, model: torch.nn.Module, source: Source, name: str, amounts: Tensor) -> Driving:
+        """The source moved along one direction by `amounts` (n,), from -1 to 1 over what was learned: n frames."""
+
+
 def as_system(module: ModuleType) -> System:
     """A system's package, typed."""
     return cast(System, module)
@@ -317,6 +345,7 @@ __all__ = [
     "EXPRESSION_SIZE",
     "IDENTITY_SIZE",
     "CanonicalFace",
+    "Directed",
     "Driving",
     "Edit",
     "ExpressionSampler",
@@ -327,6 +356,7 @@ __all__ = [
     "Source",
     "System",
     "Track",
+    "Tuner",
     "as_system",
     "join_drivings",
     "move",

@@ -43,6 +43,8 @@ HOOKS = {
     "identity_interpolation": ("interpolate_identity",),
     "expression_sampling": ("sample_expressions", "interpolate_expressions"),
     "canonical_face": ("render_canonical",),
+    "tuning": ("tune_source",),
+    "directions": ("direction_names", "move_along"),
 }
 """Capabilities that ask for functions beside those that every system has."""
 

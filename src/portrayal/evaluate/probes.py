@@ -22,7 +22,7 @@ import torch
 from skimage.data import astronaut
 from torch import Tensor
 
-from portrayal.encoding import encode_params
+from portrayal.encoding import encode_params, encode_portrait
 from portrayal.errors import InputError
 from portrayal.evaluate.entrants import COPY_SOURCE, Entrant, render_motion
 from portrayal.evaluate.measure import Instruments, measure_faces
@@ -166,7 +166,7 @@ def _identities(entrant: Entrant, sitter: Sitter, tools: Instruments) -> tuple[d
     assert entrant.model is not None
     other = sitter_of("the built-in portrait", astronaut(), tracker=tools.tracker)
     portraits = [move(portrait_of(one), entrant.device) for one in (sitter, other)]
-    ends = [system.encode_source(entrant.model, portrait) for portrait in portraits]
+    ends = [encode_portrait(system, entrant.model, portrait) for portrait in portraits]
     driving = encode_params(system, entrant.model, portraits[0], portraits[0].params, (Fraction(0),))
     driving = move(driving, entrant.device)
     pictures: list[UInt8] = []

@@ -23,7 +23,8 @@ from portrayal.train.state import TrainState
 from tests.data.made_faces import make_folder
 from tests.systems.directions.training import changed, start, values
 
-TINY = Config.tiny().of_stage("encoder")
+AT_ONCE = Config.tiny().of_stage("encoder")
+TINY = replace(AT_ONCE, inversion=replace(AT_ONCE.inversion, progressive_start=2, progressive_every=1))
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,7 @@ def batch(folder: Path) -> Batch:
 
 def test_layers_open_progressively() -> None:
     assert [stage.open_layers(step, TINY) for step in (0, 1, 2, 3, 8, 100)] == [1, 1, 2, 3, 8, 8]
+    assert stage.open_layers(0, AT_ONCE) == 8
     paper = Config.paper()
     assert [stage.open_layers(step, paper) for step in (19_999, 20_000, 22_000, 44_000)] == [1, 2, 3, 14]
 

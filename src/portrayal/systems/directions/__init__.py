@@ -1,5 +1,51 @@
-"""Finding Directions in GAN's Latent Space for Neural Face Reenactment (Bounareli et al. 2022).
+"""Finding Directions in GAN's Latent Space for Neural Face Reenactment (Bounareli et al. 2022, arXiv 2202.00046).
 
-So far: pose parameters and the matrix of directions (section 3.1), its training stages (sections 3.1 to 3.3), those of
-the generator and of the encoder, and the tuning of the generator (section 3.2). Not in `SYSTEMS` until it renders.
+Sections 3.1 to 3.3 and the ablations of section 4.2: StyleGAN2, its inversion by an encoder and by tuning it to one
+picture, and the matrix of directions A in its stages synthetic, mixed and paired.
 """
+
+from __future__ import annotations
+
+from portrayal.systems.directions import train_directions, train_encoder, train_stylegan
+from portrayal.systems.directions.animate import (
+    DirectionsDriving,
+    DirectionsSource,
+    build,
+    direction_names,
+    driving_pixels,
+    encode_driving,
+    encode_source,
+    move_along,
+    render,
+    retarget_codes,
+    tune_source,
+)
+from portrayal.systems.directions.config import Config
+
+DRIVING = DirectionsDriving
+STAGES = {
+    "stylegan": train_stylegan.STAGE,
+    "encoder": train_encoder.STAGE,
+    "synthetic": train_directions.SYNTHETIC,
+    "mixed": train_directions.MIXED,
+    "paired": train_directions.PAIRED,
+}
+CAPABILITIES = frozenset({"pose", "expression", "tuning", "directions"})
+
+__all__ = [
+    "CAPABILITIES",
+    "DRIVING",
+    "STAGES",
+    "Config",
+    "DirectionsDriving",
+    "DirectionsSource",
+    "build",
+    "direction_names",
+    "driving_pixels",
+    "encode_driving",
+    "encode_source",
+    "move_along",
+    "render",
+    "retarget_codes",
+    "tune_source",
+]

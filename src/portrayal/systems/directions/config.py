@@ -102,11 +102,11 @@ class AutoencodingConfig:
     perceptual: float = 1.0
     delta: float = 0.01
     """Of the norms of the offsets from w."""
-    latent: float = 0.1
-    """Of the latent discriminator's verdict on the mapping network, whose w are to be like the encoder's."""
+    latent: float = 10.0
+    """Of the distance between the distributions of the mapping network's w and the encoder's."""
     perceptual_network: PerceptualName = "tracker"
     encoder_rate: float = 5e-4
-    """Learning rate of the encoder and of the latent discriminator."""
+    """Learning rate of the encoder."""
     alone_steps: int = 0
     """Steps before the discriminator begins."""
 
@@ -128,7 +128,7 @@ class InversionConfig:
     progressive_start: int = 20_000
     """Steps with one w for all layers, and"""
     progressive_every: int = 2_000
-    """steps from the opening of one layer's offset to the next."""
+    """steps from the opening of one layer's offset to the next; 0: all at once."""
     discriminator_rate: float = 2e-5
     """Learning rate of the latent discriminator."""
     r1: float = 10.0
@@ -253,8 +253,8 @@ class Config:
             inversion=InversionConfig(
                 identity=0,
                 perceptual=0,
-                progressive_start=2,
-                progressive_every=1,
+                progressive_start=0,
+                progressive_every=0,
                 discriminator_rate=2e-3,
                 r1_interval=2,
             ),
@@ -279,8 +279,8 @@ class Config:
             inversion=InversionConfig(
                 identity_network="mobilefacenet",
                 perceptual_network="tracker",
-                progressive_start=2_000,
-                progressive_every=500,
+                progressive_start=0,  # the encoder has learned along with the generator
+                progressive_every=0,
             ),
             tuning=TuningConfig(steps=100, learning_rate=1e-3, perceptual_network="tracker"),
             reenactment=ReenactmentConfig(

@@ -17,25 +17,9 @@ from portrayal.errors import InputError
 from portrayal.nn.e4e import E4eEncoder
 from portrayal.nn.stylegan2 import Generator
 from portrayal.nn.stylegan2_discriminator import Discriminator
-from portrayal.nn.stylegan2_layers import EqualLinear
 from portrayal.systems.directions.config import Config, StageName
 from portrayal.train.initial import fill_network, save_network
 from portrayal.train.state import TrainState
-
-DISCRIMINATOR_LAYERS = 4
-
-
-class LatentDiscriminator(nn.Module):
-    """Codes w to how much they look like the mapping network's (e4e, section 4.2)."""
-
-    def __init__(self, w_dim: int) -> None:
-        super().__init__()
-        hidden = (EqualLinear(w_dim, w_dim, active=True) for _ in range(DISCRIMINATOR_LAYERS))
-        self.layers = nn.Sequential(*hidden, EqualLinear(w_dim, 1))
-
-    def forward(self, w: Tensor) -> Tensor:
-        """(n, w_dim) to (n,) logits."""
-        return self.layers(w)[:, 0]
 
 
 def build_generator(config: Config) -> Generator:
@@ -63,10 +47,6 @@ def build_encoder(config: Config) -> E4eEncoder:
 
 def encoder_of(networks: nn.ModuleDict) -> E4eEncoder:
     return cast(E4eEncoder, networks["encoder"])
-
-
-def latent_discriminator_of(networks: nn.ModuleDict) -> LatentDiscriminator:
-    return cast(LatentDiscriminator, networks["latent_discriminator"])
 
 
 def offset_norms(w_plus: Tensor, layers: int) -> Tensor:

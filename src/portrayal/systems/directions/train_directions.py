@@ -22,6 +22,7 @@ from portrayal.systems.directions.config import Config, StageName
 from portrayal.systems.directions.faces import FramedFaces, as_input
 from portrayal.systems.directions.features import identity_of, load_identity, load_perceptual, perceptual_of
 from portrayal.systems.directions.matrix import DirectionMatrix
+from portrayal.systems.directions.model import PoseSpace
 from portrayal.systems.directions.net3d import Net3d, pose_vector, turned_shape, wanted_shape
 from portrayal.systems.directions.parts import (
     build_encoder,
@@ -32,7 +33,6 @@ from portrayal.systems.directions.parts import (
     require_generator,
     save_parts,
 )
-from portrayal.systems.directions.pose import pose_change, rescaling
 from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
@@ -45,17 +45,6 @@ TAILS = 0.005
 MEASURED_AT_ONCE, PREVIEWED = 16, 5
 SEED = 0
 """Of the pictures that the ranges are measured on."""
-
-
-class PoseSpace(nn.Module):
-    """The range of each element of p on generated pictures; buffers, so that checkpoints and weights hold it."""
-
-    ranges: Tensor
-    """(k, 2) lowest and highest; zeros before they are measured."""
-
-    def __init__(self, attributes: int) -> None:
-        super().__init__()
-        self.register_buffer("ranges", torch.zeros(attributes, 2))
 
 
 @dataclass(frozen=True)
@@ -86,14 +75,15 @@ class Nothing(Dataset[dict[str, Tensor]]):
         return {"sample": torch.tensor(index)}
 
 
-def networks(config: Config, *, encoder: bool) -> dict[str, nn.Module]:
+def networks(config: Config) -> dict[str, nn.Module]:
+    """Also what does not learn: the weights file of every stage is whole and can animate."""
     d = config.directions
-    chosen: dict[str, nn.Module] = {
+    return {
         "generator": build_generator(config).requires_grad_(False),
+        "encoder": build_encoder(config).requires_grad_(False),
         "matrix": DirectionMatrix(d.attributes, w_dim=config.generator.w_dim, layers=d.layers),
         "poses": PoseSpace(d.attributes),
     }
-    return chosen | ({"encoder": build_encoder(config).requires_grad_(False)} if encoder else {})
 
 
 def frozen(config: Config) -> dict[str, nn.Module]:
@@ -132,7 +122,7 @@ def train_step(
         InputError: the generator has never learned anything.
     """
     poses = poses_of(state.networks)
-    if not bool(poses.ranges.any()):
+    if not poses.measured:
         generator = generator_of(state.networks)
         require_generator(generator, "synthetic")
         poses.ranges.copy_(measure_ranges(generator, net3d_of(state), config))
@@ -154,7 +144,8 @@ def reenacted_terms(state: TrainState, case: Case, config: Config) -> dict[str, 
     w_plus = matrix_of(state.networks).move(case.w_plus, case.change)
     made = generator.synthesis(w_plus).float() / 2 + 0.5
     reenacted = net3d_of(state)(made)
-    wanted = pose_vector(case.source, config.directions.expressions) + unscaled(state.networks, case.change, config)
+    change = poses_of(state.networks).unscaled(case.change, a=config.directions.scale)
+    wanted = pose_vector(case.source, config.directions.expressions) + change
     terms = losses.reenactment(turned_shape(reenacted), wanted_shape(case.source, wanted))
     # The source keeps its identity and looks; of a pair the true picture is known (Sec. 3.3).
     target = case.image if case.truth is None else case.truth
@@ -215,12 +206,7 @@ def change_between(modules: nn.ModuleDict, source: FaceParams, target: FaceParam
     """(b, k) Delta p of equation 2, rescaled."""
     count = config.directions.expressions
     before, after = pose_vector(source, count), pose_vector(target, count)
-    return pose_change(before, after, poses_of(modules).ranges, a=config.directions.scale)
-
-
-def unscaled(modules: nn.ModuleDict, change: Tensor, config: Config) -> Tensor:
-    """A rescaled Delta p (b, k) in radians and coefficients again."""
-    return change / rescaling(poses_of(modules).ranges, a=config.directions.scale)[0]
+    return poses_of(modules).change(before, after, a=config.directions.scale)
 
 
 @torch.no_grad()
@@ -302,7 +288,7 @@ def _stage(
 ) -> Stage:
     return Stage(
         configure=lambda config: config.of_stage(name),
-        networks=partial(networks, encoder="encoder" in needed),
+        networks=networks,
         optimizers=optimizers,
         dataset=data,
         collate=default_collate,

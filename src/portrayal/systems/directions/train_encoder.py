@@ -16,17 +16,15 @@ from portrayal.media.image import to_uint8
 from portrayal.nn.arcface import identity_distance
 from portrayal.nn.e4e import StyleHead
 from portrayal.nn.gan_losses import discriminator_loss, generator_loss
-from portrayal.nn.stylegan2_layers import full_precision
+from portrayal.nn.stylegan2_layers import EqualLinear, full_precision
 from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.faces import FramedFaces, as_input, held_out
 from portrayal.systems.directions.features import identity_of, load_identity, load_perceptual, perceptual_of
 from portrayal.systems.directions.parts import (
-    LatentDiscriminator,
     build_encoder,
     build_generator,
     encoder_of,
     generator_of,
-    latent_discriminator_of,
     load_parts,
     offset_norms,
     require_generator,
@@ -37,6 +35,20 @@ from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 
 PREVIEWED, VALIDATED, AT_ONCE = 6, 32, 8
+DISCRIMINATOR_LAYERS = 4
+
+
+class LatentDiscriminator(nn.Module):
+    """Codes w to how much they look like the mapping network's (e4e, section 4.2)."""
+
+    def __init__(self, w_dim: int) -> None:
+        super().__init__()
+        hidden = (EqualLinear(w_dim, w_dim, active=True) for _ in range(DISCRIMINATOR_LAYERS))
+        self.layers = nn.Sequential(*hidden, EqualLinear(w_dim, 1))
+
+    def forward(self, w: Tensor) -> Tensor:
+        """(n, w_dim) to (n,) logits."""
+        return self.layers(w)[:, 0]
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
@@ -80,7 +92,9 @@ def open_layers(step: int, config: Config) -> int:
     """How many layers have an offset of their own after `step` steps, the first, w itself, included."""
     start, every = config.inversion.progressive_start, config.inversion.progressive_every
     layers = 2 * (config.image_size.bit_length() - 2)
-    return 1 if step < start else min(2 + (step - start) // every, layers)
+    if step < start:
+        return 1
+    return min(2 + (step - start) // every, layers) if every else layers
 
 
 def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
@@ -100,7 +114,7 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
         terms = picture_terms(state, generator.synthesis(w_plus), images, batch["landmarks"], config)
         terms["delta"] = offset_norms(w_plus, layers)
         if inversion.adversarial:
-            terms["adversarial"] = generator_loss(latent_discriminator_of(state.networks)(codes_of(w_plus, layers)))
+            terms["adversarial"] = generator_loss(discriminator_of(state)(codes_of(w_plus, layers)))
         state.backward(torch.stack([getattr(inversion, name) * term for name, term in terms.items()]).sum())
         state.step_optimizer("encoder")
     if inversion.adversarial:
@@ -137,7 +151,7 @@ def discriminator_step(state: TrainState, fake: Tensor, config: Config) -> dict[
     with torch.no_grad(), full_precision(fake):
         real = mapping(torch.randn(len(fake), mapping.z_dim, device=fake.device))
     with state.only("latent_discriminator"):
-        discriminator = latent_discriminator_of(state.networks)
+        discriminator = discriminator_of(state)
         terms = {"discriminator": discriminator_loss(discriminator(real), discriminator(fake))}
         loss = terms["discriminator"]
         if state.step % inversion.r1_interval == 0:
@@ -211,6 +225,10 @@ def load_weights(path: Path, state: TrainState) -> None:
         for modules in (state.networks, state.averaged):
             mean = generator_of(modules).mapping.w_mean
             cast(StyleHead, encoder_of(modules).styles[0]).linear.bias.copy_(mean)
+
+
+def discriminator_of(state: TrainState) -> LatentDiscriminator:
+    return cast(LatentDiscriminator, state.networks["latent_discriminator"])
 
 
 STAGE = Stage(

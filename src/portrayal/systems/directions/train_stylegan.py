@@ -109,7 +109,7 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
 
     Returns:
         discriminator, generator, probability (ADA's p), signs (r_t); on their steps r1, path_length and path_penalty;
-        with an encoder that learns along the terms of `autoencoding.terms`, and latent_discriminator.
+        with an encoder that learns along the terms of `autoencoding.terms`.
     """
     real, progress = as_input(batch["image"]), progress_of(state.networks)
     terms = discriminator_step(state, real, config) if judged(state, config) else {}
@@ -164,7 +164,7 @@ def generator_step(state: TrainState, real: Tensor, config: Config) -> dict[str,
             seen = augmented(made[: len(real)], float(progress.probability))
             loss = terms["generator"] = generator_loss(discriminator(seen))
         if copying:
-            own = autoencoding.terms(state, made[len(drawn) :], real, copied, drawn)
+            own = autoencoding.terms(state, made[len(drawn) :], real, copied)
             loss = loss + torch.stack([getattr(config.autoencoding, name) * term for name, term in own.items()]).sum()
             terms |= own
         state.backward(loss)
@@ -176,7 +176,7 @@ def generator_step(state: TrainState, real: Tensor, config: Config) -> dict[str,
             terms |= {"path_length": lengths.mean(), "path_penalty": penalty}
         for name in learning:
             state.step_optimizer(name)
-    return terms | (autoencoding.latent_step(state, copied, drawn) if copying else {})
+    return terms
 
 
 def augmented(images: Tensor, p: float) -> Tensor:
@@ -239,7 +239,7 @@ def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8
     generator = generator_of(state.averaged)
     pictures = torch.cat(generated(generator, rows * columns))
     if autoencoding.is_on(config):
-        images = batch["image"][:columns]
+        images = batch["image"][torch.arange(columns) % len(batch["image"])]
         pictures = torch.cat([pictures, images / 255, autoencoding.copies(state.averaged, images, generator.synthesis)])
         rows += 2
     grid = pictures.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)

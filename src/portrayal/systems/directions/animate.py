@@ -1,0 +1,204 @@
+"""Invert a portrait once, turn a motion into p frame by frame, and render w_s + A (p_t - p_s).
+
+The generator draws faces that are framed by their eyes and mouth (`faces.frame_face`): where the head is and how large
+is no part of its pictures. So each picture is laid over the portrait where the moved landmarks say that its frame is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from portrayal.media.image import to_uint8
+from portrayal.motion.options import RetargetOptions
+from portrayal.nn.stylegan2 import SynthesisNetwork
+from portrayal.nn.stylegan2_inference import FoldedSynthesis
+from portrayal.systems.directions import tuning
+from portrayal.systems.directions.config import Config
+from portrayal.systems.directions.faces import FramedFace, as_input, frame_face
+from portrayal.systems.directions.features import load_perceptual
+from portrayal.systems.directions.likeness import remark_on
+from portrayal.systems.directions.model import Directions
+from portrayal.systems.directions.net3d import pose_vector
+from portrayal.systems.directions.placing import lay_over
+from portrayal.tracking import Progress, silent
+from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
+from portrayal.weights.registry import weights_folder
+
+BEYOND = 0.2
+"""How far outside the measured range an element of p may go, as a share of that range."""
+FRAMES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class DirectionsSource(Source):
+    """A portrait as a place in the generator's latent space."""
+
+    w_plus: Tensor
+    """(1, layers, w_dim) w_s."""
+    pose: Tensor
+    """(1, k) p_s: angles in radians, expression coefficients."""
+    tuned: dict[str, Tensor]
+    """The weights of the synthesis network that was tuned to the portrait; empty: the model's own."""
+    remark: str = ""
+    """What is to be said about the inversion."""
+
+    def notes(self) -> tuple[str, ...]:
+        return (self.remark,) if self.remark else ()
+
+
+@dataclass(frozen=True)
+class DirectionsDriving(Driving):
+    """A motion; p follows from `params`."""
+
+    change: Tensor
+    """(t, k) what is added to the rescaled Delta p."""
+
+
+def build(config: Config) -> Directions:
+    """The model; weights are loaded separately."""
+    return Directions(config)
+
+
+def encode_source(model: Directions, portrait: Portrait) -> DirectionsSource:
+    """Invert a portrait with the encoder (Sec. 3.2).
+
+    Args:
+        portrait: (1, 3, h, w) square crop of any size with one face.
+
+    Raises:
+        ValueError: the portrait is not one square picture with one frame of parameters.
+    """
+    image = portrait.image
+    if image.ndim != 4 or image.shape[:2] != (1, 3) or image.shape[2] != image.shape[3] or len(portrait.params) != 1:
+        raise ValueError(
+            "portrait must be one square (1, 3, s, s) picture with one face, "
+            f"got {tuple(image.shape)} and {len(portrait.params)} faces"
+        )
+    w_plus = model.encoder(as_input(framed(model, portrait).tensors()["image"][None]).to(image.device)).float()
+    return DirectionsSource(portrait, w_plus, pose_vector(portrait.params, model.config.directions.expressions), {})
+
+
+def framed(model: Directions, portrait: Portrait) -> FramedFace:
+    """The portrait's face as the generator draws it."""
+    config, points = model.config, portrait.params.landmarks[0].cpu().numpy()
+    upright = config.alignment == "upright"
+    return frame_face(to_uint8(portrait.image)[0], points, size=config.image_size, upright=upright)
+
+
+def tune_source(
+    model: Directions,
+    source: DirectionsSource,
+    *,
+    previous: DirectionsSource | None = None,
+    progress: Progress = silent,
+) -> DirectionsSource:
+    """Tune the generator to the portrait (Sec. 3.2; kept in the weights folder, so that it is done once a picture).
+
+    Args:
+        previous: an earlier frame of the same video, whose generator is taken over.
+
+    Raises:
+        InputError: the weights folder cannot be written, or the network of the perceptual loss is not installed.
+    """
+    if previous is not None:
+        return replace(source, tuned=previous.tuned, remark=previous.remark)
+    config, face = model.config, framed(model, source.portrait)
+    if config.tuning.steps == 0:
+        return source
+    picture = as_input(face.tensors()["image"][None]).to(source.w_plus.device)
+    perceptual = load_perceptual(config.tuning.perceptual_network, config.image_size).to(picture.device)
+    with torch.enable_grad():
+        found = tuning.tune(
+            model.generator,
+            picture,
+            source.w_plus.detach(),
+            config.tuning,
+            perceptual,
+            cache=weights_folder() / "tuned",
+            progress=lambda done, steps, _: progress("tuning the generator", done, steps),
+        )
+    synthesis = found.generator.synthesis
+    with torch.no_grad():
+        remark = remark_on(synthesis(source.w_plus) / 2 + 0.5, face)
+    return replace(source, tuned={name: x.detach() for name, x in synthesis.state_dict().items()}, remark=remark)
+
+
+def driving_pixels(model: Directions) -> int | None:
+    """None: p follows from the face parameters."""
+    return None
+
+
+def encode_driving(model: Directions, clip: FaceClip) -> DirectionsDriving:
+    """The motion of a clip; its pixels are not looked at."""
+    attributes = model.config.directions.attributes
+    return DirectionsDriving(clip.params, clip.times, clip.params.scale.new_zeros(len(clip.params), attributes))
+
+
+def retarget_codes(driving: DirectionsDriving, options: RetargetOptions) -> DirectionsDriving:
+    """Nothing to do: p follows from the parameters, which are on the source already."""
+    return driving
+
+
+def render(model: Directions, source: DirectionsSource, driving: DirectionsDriving) -> Iterator[Tensor]:
+    """Draw the portrait with a motion that is already retargeted to it.
+
+    Yields:
+        (b, 3, h, w) float32 [0, 1], b up to `FRAMES_AT_ONCE`.
+    """
+    draw = FoldedSynthesis(synthesis_of(model, source))
+    for start in range(0, len(driving), FRAMES_AT_ONCE):
+        part = driving[start : start + FRAMES_AT_ONCE]
+        w_plus = source.w_plus.expand(len(part), -1, -1)
+        faces = draw(model.matrix.move(w_plus, change_of(model, source, part))) / 2 + 0.5
+        upright = model.config.alignment == "upright"
+        yield lay_over(source.portrait, faces.clamp(0, 1), part.params, upright=upright).clamp(0, 1)
+
+
+def synthesis_of(model: Directions, source: DirectionsSource) -> SynthesisNetwork:
+    """The generator's synthesis network for this source."""
+    if not source.tuned:
+        return model.generator.synthesis
+    network = deepcopy(model.generator.synthesis)
+    network.load_state_dict(source.tuned)
+    return network
+
+
+def change_of(model: Directions, source: DirectionsSource, driving: DirectionsDriving) -> Tensor:
+    """(t, k) Delta p, rescaled.
+
+    Differs: the paper says nothing about p outside the range that A was learned on; each element stops a little
+    outside (`BEYOND`), or where the source is if that is further.
+    """
+    low, high = model.poses.ranges.unbind(1)
+    slack = BEYOND * (high - low)
+    target = pose_vector(driving.params, model.config.directions.expressions)
+    target = torch.maximum(
+        torch.minimum(target, (high + slack).maximum(source.pose)), (low - slack).minimum(source.pose)
+    )
+    return model.poses.change(source.pose, target, a=model.config.directions.scale) + driving.change
+
+
+def direction_names(model: Directions) -> tuple[str, ...]:
+    """The single directions: columns of A."""
+    return ("yaw", "pitch", "roll", *(f"expression-{i}" for i in range(1, model.config.directions.expressions + 1)))
+
+
+def move_along(model: Directions, source: DirectionsSource, name: str, amounts: Tensor) -> DirectionsDriving:
+    """The source moved along one direction.
+
+    Args:
+        amounts: (n,) from -1 to 1, as shares of a, the end of the range that A was learned on.
+
+    Returns:
+        n frames, ready for `render`.
+    """
+    params: FaceParams = source.portrait.params[[0] * len(amounts)]
+    change = params.scale.new_zeros(len(amounts), model.config.directions.attributes)
+    change[:, direction_names(model).index(name)] = amounts.to(change) * model.config.directions.scale
+    return DirectionsDriving(params, tuple(Fraction(i, 25) for i in range(len(amounts))), change)

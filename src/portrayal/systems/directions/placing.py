@@ -1,0 +1,82 @@
+"""Generated faces laid over the portrait that they are of, each where its frame is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from portrayal.face.align import ffhq_square
+from portrayal.face.pose import rotation_to_angles
+from portrayal.face.topology import FACE_OVAL
+from portrayal.types import FaceParams, Portrait
+
+HEAD = (1.35, 1.5)
+"""Half axes of the ellipse that stands for the head, in those of the face's oval: hair is beside and above it."""
+HAIR = 0.3
+"""How far the ellipse's centre lies above the oval's, in half heights of that."""
+SOFT = 0.25
+"""Width of the transition to the portrait, in half axes of the ellipse, and"""
+BORDER = 0.12
+"""at the border of the frame, in half sides of that."""
+
+
+def lay_over(portrait: Portrait, faces: Tensor, params: FaceParams, *, upright: bool) -> Tensor:
+    """Draw generated faces into the portrait.
+
+    Where the head is, or was in the portrait, the generated picture counts; everything else stays the portrait's.
+
+    Args:
+        faces: (t, 3, s, s) framed as `faces.frame_face` frames them. params: t frames in pixels of the portrait.
+
+    Returns:
+        (t, 3, h, w).
+    """
+    image = portrait.image
+    places = pixel_centres(image.shape[2:], image.device)
+    in_frame = frame_coordinates(params, places, upright=upright)  # (t, h, w, 2) in [-1, 1]
+    drawn = F.grid_sample(faces, in_frame, mode="bicubic", padding_mode="border", align_corners=False)
+    head = torch.maximum(head_mask(params, places), head_mask(portrait.params, places))
+    inside = ((1 - in_frame.abs().amax(-1)) / BORDER).clamp(0, 1)
+    share = head * inside * inside * (3 - 2 * inside)
+    return torch.lerp(image.expand(len(faces), -1, -1, -1), drawn, share[:, None])
+
+
+def pixel_centres(size: torch.Size, device: torch.device) -> Tensor:
+    """(h, w, 2) x and y in pixels."""
+    y, x = (torch.arange(side, device=device) + 0.5 for side in size)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+def frame_coordinates(params: FaceParams, places: Tensor, *, upright: bool) -> Tensor:
+    """(t, h, w, 2) where places (h, w, 2) lie in each face's frame, which spans [-1, 1]."""
+    points = params.landmarks.cpu().numpy()
+    squares = torch.stack([torch.from_numpy(ffhq_square(one, upright=upright)) for one in points]).to(places)
+    x, y, side, roll = squares[:, :, None, None].unbind(1)
+    dx, dy = places[..., 0] - x, places[..., 1] - y
+    cos, sin = roll.cos(), roll.sin()
+    return torch.stack([cos * dx + sin * dy, cos * dy - sin * dx], -1) / (side[..., None] / 2)
+
+
+def head_mask(params: FaceParams, places: Tensor) -> Tensor:
+    """(t, h, w) in [0, 1]: 1 on the head, an ellipse around the face's oval, 0 away from it."""
+    oval = params.landmarks[:, list(FACE_OVAL), :2]
+    roll = rotation_to_angles(params.rotation)[:, 2]
+    along = torch.stack([roll.cos(), roll.sin()], -1)  # the head's x axis in the picture
+    down = torch.stack([-roll.sin(), roll.cos()], -1)
+    half, middle = [], []
+    for axis in (along, down):
+        at = (oval * axis[:, None]).sum(-1)
+        half.append((at.amax(1) - at.amin(1)) / 2)
+        middle.append((at.amax(1) + at.amin(1)) / 2)
+    middle[1] = middle[1] - HAIR * half[1]
+    # A turned face is narrow, its head is not.
+    half[0] = half[0].maximum(0.7 * half[1])
+    radius = torch.stack(
+        [
+            ((places * axis[:, None, None]).sum(-1) - m[:, None, None]) / (factor * h)[:, None, None]
+            for axis, m, h, factor in zip((along, down), middle, half, HEAD, strict=True)
+        ]
+    ).norm(dim=0)
+    share = ((1 + SOFT - radius) / SOFT).clamp(0, 1)
+    return share * share * (3 - 2 * share)

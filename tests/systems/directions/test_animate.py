@@ -1,0 +1,165 @@
+"""From a portrait to w+ and back: framing, tuning and its cache, p and its limits, single directions, placing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+from portrayal.motion.edit import apply_edit
+from portrayal.systems import directions
+from portrayal.systems.directions import animate
+from portrayal.systems.directions.animate import DirectionsDriving
+from portrayal.systems.directions.config import Config
+from portrayal.systems.directions.model import Directions
+from portrayal.systems.directions.net3d import pose_vector
+from portrayal.systems.directions.placing import frame_coordinates, head_mask, lay_over, pixel_centres
+from portrayal.types import Edit, FaceClip, FaceParams, Portrait
+from tests.systems.conftest import mean_params
+
+
+@pytest.fixture
+def model() -> Directions:
+    torch.manual_seed(0)
+    model = directions.build(Config.tiny()).eval()
+    model.poses.ranges.copy_(torch.tensor([[-0.5, 0.5]] * 3 + [[-2.0, 2.0]] * 12))
+    return model
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PORTRAYAL_WEIGHTS", str(tmp_path))
+    return tmp_path
+
+
+def moved(portrait: Portrait, *edits: Edit) -> DirectionsDriving:
+    params = FaceParams.cat([apply_edit(portrait.params, edit) for edit in edits])
+    times = tuple(Fraction(i, 25) for i in range(len(edits)))
+    return animate.encode_driving(
+        directions.build(Config.tiny()), FaceClip(torch.empty(len(edits), 3, 0, 0), params, times)
+    )
+
+
+@torch.no_grad()
+def test_the_source_itself_is_not_moved(model: Directions, portrait: Portrait) -> None:
+    source = animate.encode_source(model, portrait)
+    driving = moved(portrait, Edit(), Edit(yaw=0.2))
+    change = animate.change_of(model, source, driving)
+    torch.testing.assert_close(change[0], torch.zeros(15), atol=1e-4, rtol=0)
+    assert float(change[1, 0]) == pytest.approx(0.2 / 0.5 * 6, abs=1e-3), "rescaled to [-a, a]"
+    assert float(change[1, 1:3].abs().max()) < 1e-3
+
+
+@torch.no_grad()
+def test_no_element_goes_far_beyond_what_was_learned(model: Directions, portrait: Portrait) -> None:
+    source = animate.encode_source(model, portrait)
+    yaw = float(source.pose[0, 0])
+    change = animate.change_of(model, source, moved(portrait, Edit(yaw=1.2), Edit(yaw=-1.2)))
+    assert change[:, 0].tolist() == pytest.approx([(0.7 - yaw) * 12, (-0.7 - yaw) * 12], abs=1e-3)
+    outside = replace(source, pose=source.pose + 2)
+    assert float(animate.change_of(model, outside, moved(portrait, Edit()))[0, 0]) > -24 - 1e-3
+
+
+def test_tuning_draws_the_portrait_and_is_kept(model: Directions, portrait: Portrait, folder: Path) -> None:
+    with torch.no_grad():
+        source = animate.encode_source(model, portrait)
+        calls: list[tuple[int, int]] = []
+        tuned = animate.tune_source(model, source, progress=lambda _, done, total: calls.append((done, total or 0)))
+        again = animate.tune_source(model, source)
+        picture = animate.as_input(animate.framed(model, portrait).tensors()["image"][None])
+        before, after = (
+            float((animate.synthesis_of(model, s)(s.w_plus) - picture).square().mean()) for s in (source, tuned)
+        )
+    assert after < before
+    assert calls == [(i, 12) for i in range(1, 13)]
+    assert len(list((folder / "tuned").glob("*.safetensors"))) == 1
+    assert torch.equal(tuned.w_plus, source.w_plus), "the pivot stays"
+    assert all(torch.equal(x, again.tuned[name]) for name, x in tuned.tuned.items())
+    assert not any(x.requires_grad for x in tuned.tuned.values())
+
+
+@torch.no_grad()
+def test_a_later_frame_of_a_video_takes_the_tuning_over(model: Directions, portrait: Portrait) -> None:
+    first = animate.tune_source(model, animate.encode_source(model, portrait))
+    other = Portrait(portrait.image.flip(0) * 0.9, portrait.params)
+    source = animate.encode_source(model, other)
+    later = animate.tune_source(model, source, previous=first)
+    assert later.tuned is first.tuned
+    assert torch.equal(later.w_plus, source.w_plus)
+
+
+@torch.no_grad()
+def test_without_steps_nothing_is_tuned(model: Directions, portrait: Portrait) -> None:
+    model.config = replace(model.config, tuning=replace(model.config.tuning, steps=0))
+    source = animate.encode_source(model, portrait)
+    assert animate.tune_source(model, source) is source
+    assert animate.synthesis_of(model, source) is model.generator.synthesis
+
+
+@torch.no_grad()
+def test_single_directions(model: Directions, portrait: Portrait) -> None:
+    names = animate.direction_names(model)
+    assert names[:4] == ("yaw", "pitch", "roll", "expression-1")
+    assert len(names) == 15
+    source = animate.encode_source(model, portrait)
+    driving = animate.move_along(model, source, "expression-2", torch.tensor([-1.0, 0.0, 1.0]))
+    change = animate.change_of(model, source, driving)
+    assert change[:, 4].tolist() == pytest.approx([-6, 0, 6], abs=1e-4)
+    assert float(change[:, [0, 1, 2, 3, 5]].abs().max()) < 1e-4
+    frames = torch.cat(list(animate.render(model, source, driving)))
+    assert float((frames[0] - frames[2]).abs().mean()) > 1e-4
+
+
+def test_forward_is_the_figure(model: Directions, portrait: Portrait) -> None:
+    image = torch.rand(2, 3, 32, 32) * 2 - 1
+    pose = pose_vector(portrait.params[[0, 0]], 12)
+    same = model(image, pose, pose)
+    torch.testing.assert_close(same, model.generator.synthesis(model.encoder(image).float()))
+    assert float((model(image, pose, pose + 0.3) - same).detach().abs().mean()) > 1e-4
+
+
+def test_the_portrait_must_be_square(model: Directions) -> None:
+    with pytest.raises(ValueError, match="portrait must be one square"):
+        animate.encode_source(model, Portrait(torch.rand(1, 3, 64, 48), mean_params(64)))
+
+
+def test_a_face_is_laid_where_its_frame_is(portrait: Portrait) -> None:
+    """A ramp over the frame comes out as the frame's coordinates, on the head; away from it the portrait stays."""
+    s = 64
+    ramp = ((torch.arange(s) + 0.5) / s).expand(s, s)
+    face = torch.stack([ramp, ramp.mT, torch.zeros(s, s)])[None]
+    params = apply_edit(portrait.params, Edit(shift=(0.2, 0.1), zoom=1.1))
+    laid = lay_over(portrait, face, params, upright=True)
+    places = pixel_centres(portrait.image.shape[2:], torch.device("cpu"))
+    inside = frame_coordinates(params, places, upright=True)[0]
+    middle = params.landmarks[0, 1, :2].round().int().tolist()  # tip of the nose
+    x, y = middle
+    expected = (inside[y, x] + 1) / 2
+    torch.testing.assert_close(laid[0, :2, y, x], expected, atol=0.02, rtol=0)
+    assert torch.equal(laid[0, :, :, :4], portrait.image[0, :, :, :4]), "the border is the portrait's"
+
+
+def test_the_head_is_where_the_face_is_and_turns_with_it(portrait: Portrait) -> None:
+    places = pixel_centres(portrait.image.shape[2:], torch.device("cpu"))
+    mask = head_mask(portrait.params, places)[0]
+    points = portrait.params.landmarks[0, :468, :2].round().long()
+    assert float(mask[points[:, 1], points[:, 0]].min()) == 1, "all of the face"
+    assert float(mask[0].max()) < 1
+    assert float(mask[:, 0].max()) == 0
+    tilted = head_mask(apply_edit(portrait.params, Edit(roll=0.5)), places)[0]
+    assert abs(float(tilted.sum() / mask.sum()) - 1) < 0.1, "as large"
+    assert float((tilted - mask).abs().mean()) > 0.01
+
+
+@torch.no_grad()
+def test_frames_follow_the_face_through_the_picture(model: Directions, portrait: Portrait) -> None:
+    source = animate.encode_source(model, portrait)
+    still, shifted = torch.cat(list(animate.render(model, source, moved(portrait, Edit(), Edit(shift=(0.3, 0.0))))))
+    pixels = round(0.3 * float((portrait.params.landmarks[0, 33] - portrait.params.landmarks[0, 263]).norm()))
+    x, y = (int(v) for v in portrait.params.landmarks[0, 1, :2])
+    near = slice(y - 20, y + 20)
+    back = shifted[:, near, x - 20 + pixels : x + 20 + pixels]
+    assert float((back - still[:, near, x - 20 : x + 20]).abs().mean()) < 0.02
