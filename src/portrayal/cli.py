@@ -242,6 +242,7 @@ class Weights:
         portrayal weights list
         portrayal weights get mediapipe-face-landmarker
         portrayal weights convert face-vid2vid 00000189-checkpoint.pth.tar -o face-vid2vid.safetensors
+        portrayal weights convert directions generator.pt encoder.pt A_matrix.pt -o directions.safetensors
 
     They go to the folder that PORTRAYAL_WEIGHTS names, else to ~/.cache/portrayal, and are checked. A broken download
     continues when the command is given again. HF_ENDPOINT names a mirror of huggingface.co.
@@ -250,9 +251,9 @@ class Weights:
     action: Positional[Literal["list", "get", "convert"]]
     """List what there is, get one of it, or convert a checkpoint of somebody else's."""
     name: Annotated[Positional[str | None], arg(metavar="NAME", help_behavior_hint="")] = None
-    """Which weights to get, or the kind of the checkpoint: face-vid2vid or hopenet."""
-    file: Annotated[Positional[Path | None], arg(metavar="FILE", help_behavior_hint="")] = None
-    """The checkpoint to convert."""
+    """Which weights to get, or the kind of the checkpoint: face-vid2vid, directions, e4e, otavatar or hopenet."""
+    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE", help_behavior_hint="")] = ()
+    """The checkpoint to convert; directions has three, in any order."""
     output: Output = None
     """The converted weights, .safetensors; without it named as the checkpoint, in the working folder."""
     offline: bool = False
@@ -276,11 +277,12 @@ class Weights:
     def _convert(self) -> Path:
         from portrayal.weights.convert import convert_weights
 
-        if self.name is None or self.file is None:
+        if self.name is None or not self.files:
             raise InputError(
                 "weights convert needs a kind and a checkpoint: portrayal weights convert KIND FILE -o OUT"
             )
-        return convert_weights(self.name, self.file, self.output or Path(self.file.name.split(".")[0] + ".safetensors"))
+        name = self.name if len(self.files) > 1 else self.files[0].name.split(".")[0]
+        return convert_weights(self.name, self.files, self.output or Path(f"{name}.safetensors"))
 
 
 COMMANDS: dict[str, type[Command]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.model import Directions
 from portrayal.systems.directions.net3d import pose_vector
 from portrayal.systems.directions.placing import frame_coordinates, head_mask, lay_over, pixel_centres
+from portrayal.systems.directions.pose import RELEASED_RANGES
 from portrayal.types import Edit, FaceClip, FaceParams, Portrait
 from tests.systems.conftest import mean_params
 
@@ -163,3 +165,23 @@ def test_frames_follow_the_face_through_the_picture(model: Directions, portrait:
     near = slice(y - 20, y + 20)
     back = shifted[:, near, x - 20 + pixels : x + 20 + pixels]
     assert float((back - still[:, near, x - 20 : x + 20]).abs().mean()) < 0.02
+
+
+@torch.no_grad()
+def test_a_released_matrix_reads_degrees_and_decas_numbers(portrait: Portrait) -> None:
+    config = replace(Config.tiny(), directions=Config.released().directions)
+    model = directions.build(replace(config, directions=replace(config.directions, layers=8))).eval()
+    model.poses.ranges.copy_(torch.tensor(RELEASED_RANGES))
+    assert model.matrix.linear.bias is not None
+    source = animate.encode_source(model, portrait)
+    driving = moved(portrait, Edit(yaw=math.radians(10)), Edit(mouth_open=1.0))
+    change = animate.change_of(model, source, driving)
+    assert change[0].tolist() == pytest.approx([-10 * 6 / 40, *[0.0] * 14], abs=1e-2), "yaw has the other sign there"
+    assert float(change[1].abs().max()) < 0.1, "the tracker knows no jaw"
+    deca = torch.zeros(2, 15)
+    deca[1, 3] = 0.15
+    with_jaw = animate.with_deca(model, driving, torch.zeros(1, 15), deca)
+    added = animate.change_of(model, source, with_jaw) - change
+    low, high = RELEASED_RANGES[3]
+    assert added[1, 3].item() == pytest.approx(0.15 * 12 / (high - low), rel=1e-3)
+    assert float(added[0].abs().max()) == 0

@@ -26,6 +26,7 @@ from portrayal.systems.directions.likeness import remark_on
 from portrayal.systems.directions.model import Directions
 from portrayal.systems.directions.net3d import pose_vector
 from portrayal.systems.directions.placing import lay_over
+from portrayal.systems.directions.pose import released_angles
 from portrayal.tracking import Progress, silent
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 from portrayal.weights.registry import weights_folder
@@ -81,7 +82,7 @@ def encode_source(model: Directions, portrait: Portrait) -> DirectionsSource:
             f"got {tuple(image.shape)} and {len(portrait.params)} faces"
         )
     w_plus = model.encoder(as_input(framed(model, portrait).tensors()["image"][None]).to(image.device)).float()
-    return DirectionsSource(portrait, w_plus, pose_vector(portrait.params, model.config.directions.expressions), {})
+    return DirectionsSource(portrait, w_plus, pose_of(model, portrait.params), {})
 
 
 def framed(model: Directions, portrait: Portrait) -> FramedFace:
@@ -117,7 +118,7 @@ def tune_source(
         found = tuning.tune(
             model.generator,
             picture,
-            source.w_plus.detach(),
+            model.centred(source.w_plus).detach(),
             config.tuning,
             perceptual,
             cache=weights_folder() / "tuned",
@@ -125,7 +126,7 @@ def tune_source(
         )
     synthesis = found.generator.synthesis
     with torch.no_grad():
-        remark = remark_on(synthesis(source.w_plus) / 2 + 0.5, face)
+        remark = remark_on(synthesis(model.centred(source.w_plus)) / 2 + 0.5, face)
     return replace(source, tuned={name: x.detach() for name, x in synthesis.state_dict().items()}, remark=remark)
 
 
@@ -155,7 +156,7 @@ def render(model: Directions, source: DirectionsSource, driving: DirectionsDrivi
     for start in range(0, len(driving), FRAMES_AT_ONCE):
         part = driving[start : start + FRAMES_AT_ONCE]
         w_plus = source.w_plus.expand(len(part), -1, -1)
-        faces = draw(model.matrix.move(w_plus, change_of(model, source, part))) / 2 + 0.5
+        faces = draw(model.reenacted(w_plus, change_of(model, source, part))) / 2 + 0.5
         upright = model.config.alignment == "upright"
         yield lay_over(source.portrait, faces.clamp(0, 1), part.params, upright=upright).clamp(0, 1)
 
@@ -177,16 +178,40 @@ def change_of(model: Directions, source: DirectionsSource, driving: DirectionsDr
     """
     low, high = model.poses.ranges.unbind(1)
     slack = BEYOND * (high - low)
-    target = pose_vector(driving.params, model.config.directions.expressions)
+    target = pose_of(model, driving.params)
     target = torch.maximum(
         torch.minimum(target, (high + slack).maximum(source.pose)), (low - slack).minimum(source.pose)
     )
     return model.poses.change(source.pose, target, a=model.config.directions.scale) + driving.change
 
 
+def pose_of(model: Directions, params: FaceParams) -> Tensor:
+    """(t, k) p, not rescaled.
+
+    A released A reads DECA's jaw and expressions, which the tracker does not know: they are zeros here, and come with
+    `with_deca`.
+    """
+    d = model.config.directions
+    if d.convention == "paper":
+        return pose_vector(params, d.expressions)
+    return torch.cat([released_angles(params.rotation), params.scale.new_zeros(len(params), d.expressions)], 1)
+
+
+def with_deca(model: Directions, driving: DirectionsDriving, source: Tensor, attributes: Tensor) -> DirectionsDriving:
+    """A motion whose jaw and expressions are DECA's, for a released A; the angles stay the tracker's.
+
+    Args:
+        source: (1, 15) `pose.deca_attributes` of the portrait. attributes: (t, 15) of the driving frames.
+    """
+    change = model.poses.change(source, attributes, a=model.config.directions.scale)
+    return replace(driving, change=torch.cat([torch.zeros_like(change[:, :3]), change[:, 3:]], 1))
+
+
 def direction_names(model: Directions) -> tuple[str, ...]:
     """The single directions: columns of A."""
-    return ("yaw", "pitch", "roll", *(f"expression-{i}" for i in range(1, model.config.directions.expressions + 1)))
+    d = model.config.directions
+    jaw = ("jaw",) if d.convention == "released" else ()
+    return ("yaw", "pitch", "roll", *jaw, *(f"expression-{i}" for i in range(1, d.expressions + 1 - len(jaw))))
 
 
 def move_along(model: Directions, source: DirectionsSource, name: str, amounts: Tensor) -> DirectionsDriving:

@@ -52,6 +52,10 @@ class DirectionsConfig:
     """m_e: expression coefficients, the first ones of the face model."""
     scale: float = RANGE
     """a: every element of p is rescaled to [-a, a]."""
+    convention: Literal["paper", "released"] = "paper"
+    """released: A with a bias that reads DECA's coefficients, as in the authors' checkpoints."""
+    truncation: float = 1.0
+    """psi, after the shift; the released code truncates inverted codes too."""
 
     @property
     def attributes(self) -> int:
@@ -299,6 +303,11 @@ class Config:
     def paper(cls) -> Self:
         """Sec. 3 and 4: 256 x 256, L = 8, m_e = 12, batch 12, 20,000 and 150,000 steps."""
         return cls()
+
+    @classmethod
+    def released(cls) -> Self:
+        """The authors' code, where it differs from the paper; for their checkpoints, not for `train`."""
+        return cls(alignment="ffhq", directions=DirectionsConfig(convention="released", truncation=0.7))
 
     def of_stage(self, name: StageName) -> Self:
         """The configuration with batch, steps, learning rate and averaging of a stage."""

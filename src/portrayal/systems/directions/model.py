@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from portrayal.nn.stylegan2 import truncate
 from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.matrix import DirectionMatrix
 from portrayal.systems.directions.parts import build_encoder, build_generator
@@ -45,7 +46,8 @@ class Directions(nn.Module):
         self.config = config
         self.generator = build_generator(config)
         self.encoder = build_encoder(config)
-        self.matrix = DirectionMatrix(d.attributes, w_dim=config.generator.w_dim, layers=d.layers)
+        bias = d.convention == "released"
+        self.matrix = DirectionMatrix(d.attributes, w_dim=config.generator.w_dim, layers=d.layers, bias=bias)
         self.poses = PoseSpace(d.attributes)
 
     def forward(self, source: Tensor, source_pose: Tensor, target_pose: Tensor) -> Tensor:
@@ -58,4 +60,13 @@ class Directions(nn.Module):
             (b, 3, s, s), about [-1, 1].
         """
         change = self.poses.change(source_pose, target_pose, a=self.config.directions.scale)
-        return self.generator.synthesis(self.matrix.move(self.encoder(source).float(), change))
+        return self.generator.synthesis(self.reenacted(self.encoder(source).float(), change))
+
+    def reenacted(self, w_plus: Tensor, change: Tensor) -> Tensor:
+        """w_r (b, layers, w_dim) of w_s and the rescaled Delta p (b, k)."""
+        return self.centred(self.matrix.move(w_plus, change))
+
+    def centred(self, w_plus: Tensor) -> Tensor:
+        """w+ after truncation; with psi = 1, the paper's, w+ itself."""
+        psi = self.config.directions.truncation
+        return w_plus if psi == 1 else truncate(w_plus, self.generator.mapping.w_mean, psi)

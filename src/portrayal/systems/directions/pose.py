@@ -11,6 +11,22 @@ RANGE = 6.0
 """a, as in the authors' released code; the paper gives no number."""
 RELEASED_HEAD_RANGES_DEG = ((-40.0, 40.0), (-20.0, 20.0), (-20.0, 20.0))
 """Yaw, pitch, roll in the released code: fixed, where the paper measures the range of every element."""
+RELEASED_RANGES = (
+    *RELEASED_HEAD_RANGES_DEG,
+    (-0.11169848, 0.19479339),
+    (-0.99687529, 2.35403085),
+    (-0.95584613, 1.60167682),
+    (-0.25134960, 0.63006318),
+    (-0.32551891, 1.65576077),
+    (-1.88959742, 1.33327889),
+    (-1.35066056, 1.22582483),
+    (-1.12498868, 1.05212033),
+    (-1.67797518, 0.92898178),
+    (-0.91705596, 1.08661509),
+    (-0.77371633, 1.87179077),
+    (-1.66550004, 0.82434839),
+)
+"""Of all 15 elements: after the angles the jaw and 11 expressions, as published for VoxCeleb."""
 RELEASED_EXPRESSIONS = 11
 """With the jaw before them these are the paper's m_e = 12."""
 
@@ -65,3 +81,9 @@ def deca_attributes(pose: Tensor, expression: Tensor) -> Tensor:
     rotation = torch.linalg.matrix_exp(torch.stack(list(rows), 1))
     yaw, pitch, roll = torch.rad2deg(rotation_to_angles(rotation)).split(1, 1)
     return torch.cat([-yaw, pitch, roll, pose[:, 3:4], expression[:, :RELEASED_EXPRESSIONS]], 1)
+
+
+def released_angles(rotation: Tensor) -> Tensor:
+    """(t, 3, 3) head to picture, to yaw, pitch, roll (t, 3) in degrees and with the signs of `deca_attributes`."""
+    yaw, pitch, roll = torch.rad2deg(rotation_to_angles(rotation)).split(1, 1)
+    return torch.cat([-yaw, pitch, roll], 1)
