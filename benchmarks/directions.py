@@ -1,0 +1,116 @@
+"""Speed of directions in use, part by part, and contact sheets of what it makes.
+
+    python benchmarks/directions.py
+    python benchmarks/directions.py --data DIR --images docs/images
+    python benchmarks/directions.py --preset paper
+
+Times are per frame, the best of `repeats` runs. `paper` has random weights, which cost the same, and is tuned with the
+embedded tracker's features where LPIPS is not installed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+from portraits import best, built_in, sheet
+from rich.console import Console
+from rich.table import Table
+
+from portrayal.evaluate.entrants import Entrant
+from portrayal.media.image import write_image
+from portrayal.nn.stylegan2_inference import FoldedSynthesis
+from portrayal.systems import load
+from portrayal.systems.directions import animate, tuning
+from portrayal.systems.directions.config import Config
+from portrayal.systems.directions.faces import as_input
+from portrayal.systems.directions.features import load_perceptual
+from portrayal.systems.directions.model import Directions
+from portrayal.types import FaceClip, FaceParams, Portrait
+
+Row = tuple[str, int, float]
+"""Part, batch, seconds."""
+
+
+@dataclass
+class Options:
+    """What is measured."""
+
+    preset: Literal["compact", "paper"] = "compact"
+    weights: Path | None = None
+    """None: the package's; of compact only."""
+    data: Path | None = None
+    """Clip folder; with it the contact sheets are made."""
+    images: Path = Path("docs/images")
+    size: int = 512
+    """Side of the portrait in pixels."""
+    tuning_steps: int = 20
+    """Steps of tuning that are timed; the time of all is reckoned from them."""
+    threads: int = 2
+    repeats: int = 5
+
+
+def main(options: Options) -> None:
+    torch.set_num_threads(options.threads)
+    console, table = Console(), Table("part", "batch", "ms per picture", "pictures/s")
+    if options.preset == "paper":
+        model = animate.build(Config.paper()).eval()
+        model.config = replace(model.config, tuning=replace(model.config.tuning, perceptual_network="tracker"))
+    else:
+        system, loaded = load("directions", weights=options.weights)
+        assert isinstance(loaded, Directions)
+        model = loaded
+        if options.data is not None:
+            for protocol in ("same", "cross"):
+                path = options.images / f"directions_{protocol}.jpg"
+                write_image(path, sheet(options.data, Entrant("directions", system, model), protocol))
+                console.print(f"{path}: {path.stat().st_size // 1000} kB")
+    portrait = built_in(options.size)
+    with torch.no_grad():
+        rows = parts(model, portrait, options.repeats)
+    for name, batch, seconds in [*rows, tuned(model, portrait, options.tuning_steps)]:
+        table.add_row(name, str(batch), f"{seconds / batch * 1e3:.1f}", f"{batch / seconds:.2f}")
+    side = model.config.image_size
+    console.print(f"{options.preset}, {side} x {side}, {options.threads} threads, torch {torch.__version__}")
+    console.print(table)
+
+
+def parts(model: Directions, portrait: Portrait, repeats: int) -> list[Row]:
+    rows: list[Row] = [("invert (encoder)", 1, best(lambda: animate.encode_source(model, portrait), repeats))]
+    source = animate.encode_source(model, portrait)
+    for batch in (1, animate.FRAMES_AT_ONCE):
+        params = FaceParams.cat([portrait.params] * batch)
+        times = tuple(Fraction(i, 25) for i in range(batch))
+        driving = animate.encode_driving(model, FaceClip(torch.empty(batch, 3, 0, 0), params, times))
+        w_plus = model.reenacted(source.w_plus.expand(batch, -1, -1), driving.change)
+        for dtype in (torch.float32, torch.bfloat16):
+            draw = FoldedSynthesis(model.generator.synthesis, dtype=dtype)
+            name = f"generator, {str(dtype).removeprefix('torch.')}"
+            rows.append((name, batch, best(lambda: draw(w_plus), repeats)))  # noqa: B023
+        seconds = best(lambda: list(animate.render(model, source, driving)), repeats)  # noqa: B023
+        rows.append(("render, whole", batch, seconds))
+    return rows
+
+
+def tuned(model: Directions, portrait: Portrait, steps: int) -> Row:
+    """Seconds of all steps of the tuning of one picture, from those of some."""
+    config = model.config
+    perceptual = load_perceptual(config.tuning.perceptual_network, config.image_size)
+    source = animate.encode_source(model, portrait)
+    picture = as_input(animate.framed(model, portrait).tensors()["image"][None])
+    asked = replace(config.tuning, steps=steps, enough=0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        tuning.tune(model.generator, picture, source.w_plus.detach(), asked, perceptual, cache=Path(folder))
+        seconds = time.perf_counter() - start
+    return f"tune the generator, {config.tuning.steps} steps", 1, seconds / steps * config.tuning.steps
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,94 @@
+"""The rows of Tables 2 to 5: A without some losses, A of each stage, and with and without tuning the generator.
+
+All rows share one generator and one encoder: those in the package where the preset is theirs, else trained first, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from importlib.resources import as_file
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import nn
+
+from portrayal.evaluate.ablation import Ablation
+from portrayal.systems.directions import train_directions, train_encoder, train_stylegan
+from portrayal.systems.directions.config import Config, StageName
+from portrayal.systems.directions.model import Directions
+from portrayal.tracking import Progress
+from portrayal.train.options import RunOptions
+from portrayal.train.stage import Stage
+from portrayal.weights.model import embedded_file
+
+BEFORE: dict[StageName, tuple[StageName, ...]] = {
+    "synthetic": ("synthetic",),
+    "mixed": ("mixed",),
+    "paired": ("mixed", "paired"),
+}
+"""The stages of A that lead to each: the third model is the second one, fine-tuned (Sec. 4)."""
+STAGES: dict[StageName, Stage] = {
+    "stylegan": train_stylegan.STAGE,
+    "encoder": train_encoder.STAGE,
+    "synthetic": train_directions.SYNTHETIC,
+    "mixed": train_directions.MIXED,
+    "paired": train_directions.PAIRED,
+}
+
+
+def without(*losses: str) -> Callable[[Config], Config]:
+    """A configuration with those fields of `ReenactmentConfig` at 0."""
+    off = dict.fromkeys(losses, 0.0)
+    return lambda config: replace(config, reenactment=replace(config.reenactment, **off))  # type: ignore[arg-type]
+
+
+def untuned(config: Config) -> Config:
+    """Inference with the generator as it is."""
+    return replace(config, tuning=replace(config.tuning, steps=0))
+
+
+def train_row(config: Config, data: Path, folder: Path, progress: Progress, *, stage: StageName) -> nn.Module:
+    """Train A up to a stage; the loop shows its own progress and continues what the folders hold.
+
+    Rows that differ in the tuning only share their runs, and all share decoded frames.
+    """
+    weights = _generator(config, data, folder.parent)
+    for name in BEFORE[stage]:
+        weights = _run(name, config, data, folder.parent, init=weights)
+    model = Directions(config)
+    model.load_state_dict(load_file(weights))
+    return model.eval()
+
+
+def _generator(config: Config, data: Path, folder: Path) -> Path:
+    """The weights file of a generator and an encoder."""
+    resource = embedded_file("directions")
+    if resource.is_file() and config.image_size == Config.compact().image_size:
+        with as_file(resource) as path:
+            return path
+    return _run("encoder", config, data, folder, init=_run("stylegan", config, data, folder, init=None))
+
+
+def _run(name: StageName, config: Config, data: Path, folder: Path, *, init: Path | None) -> Path:
+    from portrayal.train.loop import train
+
+    same = replace(config, tuning=Config().tuning).of_stage(name)
+    if name not in BEFORE:
+        same = replace(same, reenactment=Config().reenactment)
+    mark = hashlib.sha256(json.dumps(asdict(same), sort_keys=True).encode()).hexdigest()[:8]
+    options = RunOptions(data=data, out=folder / f"{name}-{mark}", cache=folder / "frames", init=init)
+    return train(STAGES[name], same, options, name=f"directions {name}")
+
+
+ABLATIONS = {
+    "synthetic, w/o L_id + L_per": Ablation(without("identity", "perceptual"), partial(train_row, stage="synthetic")),
+    "synthetic, w/o L_eye + L_mouth": Ablation(without("eye", "mouth"), partial(train_row, stage="synthetic")),
+    "synthetic": Ablation(without(), partial(train_row, stage="synthetic")),
+    "real & synthetic": Ablation(without(), partial(train_row, stage="mixed")),
+    "paired, w/o optim.": Ablation(untuned, partial(train_row, stage="paired")),
+    "paired": Ablation(without(), partial(train_row, stage="paired")),
+}
