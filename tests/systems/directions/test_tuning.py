@@ -159,3 +159,15 @@ def test_what_does_not_fit_is_explained(case: tuple[Generator, Tensor, Tensor], 
         tune(generator, picture.expand(2, -1, -1, -1), pivot, TINY.tuning, perceptual)
     with pytest.raises(InputError, match="belong to different models"):
         tune(generator, picture, pivot[:, :4], TINY.tuning, perceptual)
+
+
+def test_only_the_newest_results_are_kept(
+    case: tuple[Generator, Tensor, Tensor], perceptual: Perceptual, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, picture, pivot = case
+    monkeypatch.setattr("portrayal.systems.directions.tuning.KEPT", 2)
+    config, names = replace(TINY.tuning, steps=1), []
+    for factor in (1.0, 0.9, 0.8):
+        tune(generator, factor * picture, pivot, config, perceptual, cache=tmp_path)
+        names.append(f"{tuning_key(generator, factor * picture, pivot, config)}.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])

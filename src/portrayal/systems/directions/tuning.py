@@ -27,6 +27,8 @@ from portrayal.weights.registry import save_tensors
 
 Progress = Callable[[int, int, float], None]
 """Steps done, steps in all, perceptual distance now."""
+KEPT = 32
+"""Results that stay in the cache folder; the oldest go."""
 SEED = 0
 """Of the codes whose pictures are held where they were."""
 
@@ -91,6 +93,7 @@ def tune(
             part.write(run.tensors(moments=True), run.step, distance)
     done.write(run.tensors(moments=False), run.step, distance)
     part.remove()
+    _forget_oldest(cache)
     return Tuned(run.tuned, distance, run.step)
 
 
@@ -191,6 +194,15 @@ class _Store:
     def remove(self) -> None:
         if self.path is not None:
             remove(self.path)
+
+
+def _forget_oldest(folder: Path | None) -> None:
+    """Remove all but the newest `KEPT` files."""
+    if folder is None:
+        return
+    ages = sorted((path.stat().st_mtime_ns, path) for path in folder.glob("*.safetensors"))
+    for _, path in ages[:-KEPT]:
+        remove(path)
 
 
 def _check(generator: Generator, picture: Tensor, pivot: Tensor) -> None:
