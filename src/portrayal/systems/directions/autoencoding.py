@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from portrayal.face.topology import LEFT_EYE, LIPS_INNER, LIPS_OUTER, RIGHT_EYE
 from portrayal.nn.stylegan2 import MappingNetwork
 from portrayal.nn.stylegan2_layers import full_precision
 from portrayal.systems.directions.config import Config
@@ -25,6 +26,11 @@ REMEMBERED = 512
 """Codes of true pictures that the mapping network is compared with."""
 SLICES = 128
 """Random lines on which codes are compared."""
+RIDGE = 0.03
+"""Share of the mean variance that every axis is taken to have at least."""
+EXPRESSIVE = [*LEFT_EYE, *RIGHT_EYE, *LIPS_OUTER, *LIPS_INNER]
+MARGIN = 0.035
+"""How far around these landmarks eyes and mouth reach, as a share of the picture's side."""
 
 
 class Remembered(nn.Module):
@@ -74,27 +80,47 @@ def codes(state: TrainState, images: Tensor) -> Tensor:
     return encoder_of(state.networks)(images).float()
 
 
-def terms(state: TrainState, made: Tensor, images: Tensor, copied: Tensor) -> dict[str, Tensor]:
+def terms(
+    state: TrainState, made: Tensor, images: Tensor, copied: Tensor, landmarks: Tensor, config: Config
+) -> dict[str, Tensor]:
     """What the copies and the random codes cost, unweighted; the weights are `Config.autoencoding`.
 
     Args:
         made, images: (b, 3, s, s) in [-1, 1], the copies and what they copy. copied: (b, layers, w_dim) their codes.
+        landmarks: (b, 478, 3) pixels of the pictures.
     """
     remembered = cast(Remembered, state.networks["remembered"])
     remembered.add(copied[:, 0].detach())
-    found = {"pixel": F.l1_loss(made, images), "delta": offset_norms(copied, copied.shape[1])}
+    weight = 1 + config.autoencoding.parts * expressive(landmarks, images.shape[-1])
+    found = {"pixel": (weight * (made - images).abs()).mean(), "delta": offset_norms(copied, copied.shape[1])}
     if "perceptual" in state.frozen:
         found["perceptual"] = perceptual_of(state)(made / 2 + 0.5, images / 2 + 0.5)
     found["latent"] = latent_distance(generator_of(state.networks).mapping, remembered.codes)
     return found
 
 
+def expressive(landmarks: Tensor, side: int) -> Tensor:
+    """(b, 1, side, side): 1 on eyes and mouth, 0 elsewhere; (b, 478, 3) pixels."""
+    at = torch.arange(side, device=landmarks.device) + 0.5
+    points = landmarks[:, EXPRESSIVE]
+    dx, dy = points[..., 0, None] - at, points[..., 1, None] - at  # (b, n, side)
+    near = dy[..., :, None].square() + dx[..., None, :].square() < (MARGIN * side) ** 2
+    return near.any(1, keepdim=True).float()
+
+
 def latent_distance(mapping: MappingNetwork, codes: Tensor) -> Tensor:
-    """() sliced Wasserstein distance (Bonneel et al. 2015), squared, between random w and codes (n, w_dim)."""
+    """() sliced Wasserstein distance (Bonneel et al. 2015), squared, between random w and codes (n, w_dim).
+
+    In coordinates in which the codes have unit variance along every axis: codes fill few of the many dimensions of w,
+    and a code beside those draws nothing.
+    """
     with full_precision(codes):
         drawn = mapping(torch.randn(len(codes), mapping.z_dim, device=codes.device))
+        centre = codes.mean(0)
+        variances, axes = torch.linalg.eigh((codes - centre).mT.cov())
+        axes = axes / (variances.clamp_min(0) + RIDGE * variances.mean() + 1e-8).sqrt()
         lines = F.normalize(torch.randn(codes.shape[1], SLICES, device=codes.device), dim=0)
-        ours, theirs = ((x @ lines).sort(0).values for x in (drawn, codes))
+        ours, theirs = (((x - centre) @ axes @ lines).sort(0).values for x in (drawn, codes))
         return (ours - theirs).square().mean()
 
 

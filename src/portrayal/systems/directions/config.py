@@ -67,6 +67,8 @@ class DirectionsConfig:
 class GanConfig:
     """Training of the generator (Sec. 3.1 with StyleGAN2 and StyleGAN2-ADA)."""
 
+    beta1: float = 0.0
+    """Of Adam (StyleGAN2, appendix B)."""
     r1: float = 1.0
     """gamma of R1; StyleGAN2-ADA at 256 x 256."""
     r1_interval: int = 16
@@ -103,10 +105,12 @@ class AutoencodingConfig:
 
     pixel: float = 0.0
     """Mean absolute difference, pictures in [-1, 1]; 0: StyleGAN2 alone."""
+    parts: float = 4.0
+    """How much more a pixel of eyes and mouth counts than others."""
     perceptual: float = 1.0
     delta: float = 0.01
     """Of the norms of the offsets from w."""
-    latent: float = 10.0
+    latent: float = 1.0
     """Of the distance between the distributions of the mapping network's w and the encoder's."""
     perceptual_network: PerceptualName = "tracker"
     encoder_rate: float = 5e-4
@@ -279,7 +283,7 @@ class Config:
             ),
             encoder=EncoderConfig(channels=(32, 64, 96, 80), units=(2, 2, 4, 2)),
             gan=GanConfig(r1=0.2, path_interval=8, span=200_000, measured_pictures=512),
-            autoencoding=AutoencodingConfig(pixel=10.0, perceptual=2.0, delta=0.02, alone_steps=1_500),
+            autoencoding=AutoencodingConfig(pixel=10.0, perceptual=2.0, delta=0.02, alone_steps=2_500),
             inversion=InversionConfig(
                 identity_network="mobilefacenet",
                 perceptual_network="tracker",
@@ -291,7 +295,7 @@ class Config:
                 identity_network="mobilefacenet", perceptual_network="tracker", measured_pictures=2_000
             ),
             lengths=Lengths(
-                stylegan=Length(batch=16, steps=4_500, learning_rate=2e-3, ema=0.998),
+                stylegan=Length(batch=16, steps=4_300, learning_rate=2e-3, ema=0.998),
                 encoder=Length(batch=8, steps=20_000, learning_rate=3e-4, ema=0.999),
                 synthetic=Length(batch=12, steps=5_000, learning_rate=1e-3, ema=0.998),
                 mixed=Length(batch=12, steps=5_000, learning_rate=5e-4, ema=0.998),

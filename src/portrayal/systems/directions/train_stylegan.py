@@ -46,7 +46,7 @@ from portrayal.train.schedule import Schedule
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import Gradients, TrainState
 
-BETAS = (0.0, 0.99)
+BETA2 = 0.99
 """Of Adam (StyleGAN2, appendix B)."""
 SHEET = (4, 6)
 """Rows and columns of the preview."""
@@ -89,7 +89,7 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
     additional steps. Here the gradients of the loss and of the regularisation make one step.
     """
     chosen: dict[str, torch.optim.Optimizer] = {
-        name: torch.optim.Adam(modules[name].parameters(), lr=config.learning_rate, betas=BETAS)
+        name: torch.optim.Adam(modules[name].parameters(), lr=config.learning_rate, betas=(config.gan.beta1, BETA2))
         for name in ("generator", "discriminator")
     }
     return chosen | autoencoding.optimizers(modules, config)
@@ -113,7 +113,7 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
     """
     real, progress = as_input(batch["image"]), progress_of(state.networks)
     terms = discriminator_step(state, real, config) if judged(state, config) else {}
-    terms |= generator_step(state, real, config)
+    terms |= generator_step(state, real, config, landmarks=batch["landmarks"])
     if progress.pictures and state.gradients.complete and (state.step + 1) % config.gan.adjust_interval == 0:
         adjust(progress, state.gradients, config)
     return {name: term.detach() for name, term in terms.items()} | {"probability": progress.probability.clone()}
@@ -151,7 +151,8 @@ def drawn_count(batch: int, config: Config) -> int:
     return (batch + 1) // 2 if autoencoding.is_on(config) else batch
 
 
-def generator_step(state: TrainState, real: Tensor, config: Config) -> dict[str, Tensor]:
+def generator_step(state: TrainState, real: Tensor, config: Config, *, landmarks: Tensor) -> dict[str, Tensor]:
+    """`landmarks`: (b, 478, 3) pixels of the true pictures."""
     generator, discriminator = generator_of(state.networks), discriminator_of(state.networks)
     progress, gan, copying = progress_of(state.networks), config.gan, autoencoding.is_on(config)
     learning = ("generator", "encoder") if copying else ("generator",)
@@ -164,7 +165,7 @@ def generator_step(state: TrainState, real: Tensor, config: Config) -> dict[str,
             seen = augmented(made[: len(real)], float(progress.probability))
             loss = terms["generator"] = generator_loss(discriminator(seen))
         if copying:
-            own = autoencoding.terms(state, made[len(drawn) :], real, copied)
+            own = autoencoding.terms(state, made[len(drawn) :], real, copied, landmarks, config)
             loss = loss + torch.stack([getattr(config.autoencoding, name) * term for name, term in own.items()]).sum()
             terms |= own
         state.backward(loss)
