@@ -238,6 +238,22 @@ def test_previews(name: str, folder: Path) -> None:
     assert stage.preview(state, batch, config).shape == (rows * 32, 4 * 32, 3)
 
 
+def test_validation_measures_how_pairs_follow(folder: Path) -> None:
+    """A matrix of zeros leaves every source as it is; one that moves them changes the numbers."""
+    config = tiny("paired")
+    state = start(directions.PAIRED, config)
+    directions.poses_of(state.networks).ranges.copy_(torch.tensor([[-1.5, 1.5]] * 15))
+    weight = state.averaged["matrix"].linear.weight  # type: ignore[union-attr]
+    moving = weight.clone()  # type: ignore[operator]
+    weight.zero_()  # type: ignore[operator]
+    still = directions.validate(state, config, folder)
+    assert set(still) == {"pose", "still", "expression", "lips"}
+    assert still["pose"] == pytest.approx(still["still"], rel=1e-3)
+    assert still["pose"] > 0
+    weight.copy_(moving)  # type: ignore[operator]
+    assert directions.validate(state, config, folder)["pose"] != pytest.approx(still["still"], rel=1e-3)
+
+
 def test_four_steps_equal_two_and_two_more(folder: Path, tmp_path: Path) -> None:
     """Bit for bit; the ranges are measured once and kept."""
     init = start(train_encoder.STAGE, tiny("encoder"))

@@ -150,9 +150,9 @@ def as_input(pictures: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def first_faces(root: Path, split: Split, config: Config, count: int) -> Batch:
-    """The first `count` faces of one half in the order of seed 0, unmirrored; samples that are bad are left out."""
-    faces = FramedFaces(root, split, replace(config, mirror=False), seed=0, samples=count)
+def first_faces(root: Path, split: Split, config: Config, count: int, pairs: bool = False) -> Batch:
+    """The first `count` faces, or pairs, of one half in the order of seed 0, unmirrored; bad samples are left out."""
+    faces = FramedFaces(root, split, replace(config, mirror=False), seed=0, samples=count, pairs=pairs)
     samples = []
     with torch.autocast("cpu", enabled=False):  # labels are fitted here and not in a worker
         for i in range(count):
@@ -161,9 +161,9 @@ def first_faces(root: Path, split: Split, config: Config, count: int) -> Batch:
     return default_collate(samples)
 
 
-def held_out(root: Path, config: Config, count: int) -> Batch:
-    """Validation faces; of a folder without any, training faces."""
+def held_out(root: Path, config: Config, count: int, pairs: bool = False) -> Batch:
+    """Validation faces, or pairs; of a folder without any, training faces."""
     try:
-        return first_faces(root, "validation", config, count)
+        return first_faces(root, "validation", config, count, pairs)
     except InputError:
-        return first_faces(root, "train", config, count)
+        return first_faces(root, "train", config, count, pairs)

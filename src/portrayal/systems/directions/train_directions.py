@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from portrayal.face.measure import mouth_openness
 from portrayal.media.image import to_uint8
+from portrayal.nn.arcface import identity_distance
 from portrayal.nn.stylegan2 import Generator
 from portrayal.nn.stylegan2_layers import full_precision
 from portrayal.systems.directions import losses
 from portrayal.systems.directions.config import Config, StageName
-from portrayal.systems.directions.faces import FramedFaces, as_input
+from portrayal.systems.directions.faces import FramedFaces, as_input, held_out
 from portrayal.systems.directions.features import identity_of, load_identity, load_perceptual, perceptual_of
 from portrayal.systems.directions.matrix import DirectionMatrix
 from portrayal.systems.directions.model import PoseSpace
@@ -42,7 +44,7 @@ SINGLE_SHARE = 0.5
 """Of the samples move one attribute only (Sec. 3.1, "Training details")."""
 TAILS = 0.005
 """Share of the measured values on either side that the range of an attribute leaves out."""
-MEASURED_AT_ONCE, PREVIEWED = 16, 5
+MEASURED_AT_ONCE, PREVIEWED, VALIDATED = 16, 5, 96
 SEED = 0
 """Of the pictures that the ranges are measured on."""
 
@@ -250,6 +252,48 @@ def preview(
     return to_uint8(torch.cat([torch.cat(list(row), -1) for row in rows], -2)[None])[0]
 
 
+@torch.no_grad()
+def validate(state: TrainState, config: Config, root: Path) -> dict[str, float]:
+    """How well inverted held-out faces follow other frames of their clips, measured by Net_3D on what the averaged A
+    makes of them.
+
+    Returns:
+        pose: mean absolute error of yaw, pitch and roll in degrees, still: that of the source itself; expression: that
+        of p_e; lips: correlation of the lips' openness over the samples; csim, where an identity network is used.
+    """
+    batch, net = held_out(root, config, VALIDATED, pairs=True), net3d_of(state)
+    columns: dict[str, list[Tensor]] = {"source": [], "wanted": [], "made": []}
+    csim: list[Tensor] = []
+    device = poses_of(state.networks).ranges.device
+    for start in range(0, len(batch["source_image"]), MEASURED_AT_ONCE):
+        part = {name: value[start : start + MEASURED_AT_ONCE].to(device) for name, value in batch.items()}
+        case = paired_cases(state, part, config)
+        assert case.truth is not None
+        made = generator_of(state.averaged).synthesis(matrix_of(state.averaged).move(case.w_plus, case.change))
+        made = made.float() / 2 + 0.5
+        found = [case.source, net(case.truth), net(made)]
+        for name, params in zip(columns, found, strict=True):
+            columns[name].append(torch.cat([pose_vector(params, config.directions.expressions), lips(params)], 1))
+        if "identity" in state.frozen:
+            embed = identity_of(state)
+            csim.append(1 - identity_distance(embed(made, found[2].landmarks), embed(case.image, found[0].landmarks)))
+    source, wanted, made = (torch.cat(column) for column in columns.values())
+    numbers = {
+        "pose": torch.rad2deg((made - wanted)[:, :3].abs().mean()),
+        "still": torch.rad2deg((source - wanted)[:, :3].abs().mean()),
+        "expression": (made - wanted)[:, 3:-1].abs().mean(),
+        "lips": torch.corrcoef(torch.stack([made[:, -1], wanted[:, -1]]))[0, 1],
+    }
+    if csim:
+        numbers["csim"] = torch.cat(csim).mean()
+    return {name: float(value) for name, value in numbers.items()}
+
+
+def lips(params: FaceParams) -> Tensor:
+    """(t, 1) openness of the lips."""
+    return mouth_openness(params.landmarks)[:, None]
+
+
 def dataset(root: Path, config: Config, seed: int, samples: int, *, pairs: bool) -> Dataset[Batch]:
     return FramedFaces(root, "train", config, seed=seed, samples=samples, pairs=pairs)
 
@@ -298,6 +342,8 @@ def _stage(
         load_weights=partial(load_weights, needed=needed),
         frozen=frozen,
         schedule=schedule,
+        validate=validate,
+        criterion="pose",
     )
 
 

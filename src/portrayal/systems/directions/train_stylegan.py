@@ -113,7 +113,7 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
     """
     real, progress = as_input(batch["image"]), progress_of(state.networks)
     terms = discriminator_step(state, real, config) if judged(state, config) else {}
-    terms |= generator_step(state, real, config, landmarks=batch["landmarks"])
+    terms |= generator_step(state, real, config, landmarks=batch.get("landmarks"))
     if progress.pictures and state.gradients.complete and (state.step + 1) % config.gan.adjust_interval == 0:
         adjust(progress, state.gradients, config)
     return {name: term.detach() for name, term in terms.items()} | {"probability": progress.probability.clone()}
@@ -151,8 +151,10 @@ def drawn_count(batch: int, config: Config) -> int:
     return (batch + 1) // 2 if autoencoding.is_on(config) else batch
 
 
-def generator_step(state: TrainState, real: Tensor, config: Config, *, landmarks: Tensor) -> dict[str, Tensor]:
-    """`landmarks`: (b, 478, 3) pixels of the true pictures."""
+def generator_step(
+    state: TrainState, real: Tensor, config: Config, *, landmarks: Tensor | None = None
+) -> dict[str, Tensor]:
+    """`landmarks`: (b, 478, 3) pixels of the true pictures; needed where the encoder learns along."""
     generator, discriminator = generator_of(state.networks), discriminator_of(state.networks)
     progress, gan, copying = progress_of(state.networks), config.gan, autoencoding.is_on(config)
     learning = ("generator", "encoder") if copying else ("generator",)
@@ -165,6 +167,7 @@ def generator_step(state: TrainState, real: Tensor, config: Config, *, landmarks
             seen = augmented(made[: len(real)], float(progress.probability))
             loss = terms["generator"] = generator_loss(discriminator(seen))
         if copying:
+            assert landmarks is not None
             own = autoencoding.terms(state, made[len(drawn) :], real, copied, landmarks, config)
             loss = loss + torch.stack([getattr(config.autoencoding, name) * term for name, term in own.items()]).sum()
             terms |= own
