@@ -52,6 +52,8 @@ class DirectionsConfig:
     """m_e: expression coefficients, the first ones of the face model."""
     scale: float = RANGE
     """a: every element of p is rescaled to [-a, a]."""
+    deviation: float = 0.03
+    """Of A's initial weights, as in the released code; the paper does not say."""
     convention: Literal["paper", "released"] = "paper"
     """released: A with a bias that reads DECA's coefficients, as in the authors' checkpoints."""
     truncation: float = 1.0
@@ -290,9 +292,15 @@ class Config:
                 progressive_start=0,  # the encoder has learned along with the generator
                 progressive_every=0,
             ),
+            directions=DirectionsConfig(deviation=0.003),
             tuning=TuningConfig(steps=100, learning_rate=1e-3, perceptual_network="tracker"),
             reenactment=ReenactmentConfig(
-                identity_network="mobilefacenet", perceptual_network="tracker", measured_pictures=2_000
+                identity=0.5,
+                perceptual=0.3,
+                pixel=2.0,
+                identity_network="mobilefacenet",
+                perceptual_network="tracker",
+                measured_pictures=2_000,
             ),
             lengths=Lengths(
                 stylegan=Length(batch=16, steps=4_300, learning_rate=2e-3, ema=0.998),

@@ -5,9 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-DEVIATION = 0.03
-"""Of the initial weights, as in the released code; the paper does not say."""
-
 
 class DirectionMatrix(nn.Module):
     """Delta w = A Delta p, a shift of the first layers of w+.
@@ -15,12 +12,15 @@ class DirectionMatrix(nn.Module):
     Differs: the released matrices have a bias, so a zero Delta p moves the picture; `bias` is for them only.
     """
 
-    def __init__(self, attributes: int = 15, *, w_dim: int = 512, layers: int = 8, bias: bool = False) -> None:
-        """`attributes`: d_in = 3 + m_e; `layers`: how many of w+ are shifted, from the first."""
+    def __init__(
+        self, attributes: int = 15, *, w_dim: int = 512, layers: int = 8, deviation: float = 0.03, bias: bool = False
+    ) -> None:
+        """`attributes`: d_in = 3 + m_e; `layers`: how many of w+ are shifted, from the first; `deviation`: of the
+        initial weights."""
         super().__init__()
         self.layers, self.w_dim = layers, w_dim
         self.linear = nn.Linear(attributes, layers * w_dim, bias=bias)
-        nn.init.normal_(self.linear.weight, std=DEVIATION)
+        nn.init.normal_(self.linear.weight, std=deviation)
 
     def forward(self, change: Tensor) -> Tensor:
         """Delta p (b, attributes) to Delta w (b, layers, w_dim)."""

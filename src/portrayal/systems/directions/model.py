@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from portrayal.nn.stylegan2 import truncate
 from portrayal.systems.directions.config import Config
-from portrayal.systems.directions.matrix import DirectionMatrix
-from portrayal.systems.directions.parts import build_encoder, build_generator
+from portrayal.systems.directions.parts import build_encoder, build_generator, build_matrix
 from portrayal.systems.directions.pose import pose_change, rescaling
 
 UNMEASURED = (-1.0, 1.0)
@@ -42,13 +41,11 @@ class Directions(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        d = config.directions
         self.config = config
         self.generator = build_generator(config)
         self.encoder = build_encoder(config)
-        bias = d.convention == "released"
-        self.matrix = DirectionMatrix(d.attributes, w_dim=config.generator.w_dim, layers=d.layers, bias=bias)
-        self.poses = PoseSpace(d.attributes)
+        self.matrix = build_matrix(config)
+        self.poses = PoseSpace(config.directions.attributes)
 
     def forward(self, source: Tensor, source_pose: Tensor, target_pose: Tensor) -> Tensor:
         """I_r = G(w_s + A (p_t - p_s)), w_s the inverted source (Sec. 3.2).

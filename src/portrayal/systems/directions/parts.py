@@ -18,6 +18,7 @@ from portrayal.nn.e4e import E4eEncoder
 from portrayal.nn.stylegan2 import Generator
 from portrayal.nn.stylegan2_discriminator import Discriminator
 from portrayal.systems.directions.config import Config, StageName
+from portrayal.systems.directions.matrix import DirectionMatrix
 from portrayal.train.initial import fill_network, save_network
 from portrayal.train.state import TrainState
 
@@ -43,6 +44,17 @@ def build_discriminator(config: Config) -> Discriminator:
 def build_encoder(config: Config) -> E4eEncoder:
     trunk = tuple(zip(config.encoder.channels, config.encoder.units, strict=True))
     return E4eEncoder(config.image_size, w_dim=config.generator.w_dim, trunk=trunk)
+
+
+def build_matrix(config: Config) -> DirectionMatrix:
+    d = config.directions
+    return DirectionMatrix(
+        d.attributes,
+        w_dim=config.generator.w_dim,
+        layers=d.layers,
+        deviation=d.deviation,
+        bias=d.convention == "released",
+    )
 
 
 def encoder_of(networks: nn.ModuleDict) -> E4eEncoder:

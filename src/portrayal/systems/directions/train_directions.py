@@ -29,6 +29,7 @@ from portrayal.systems.directions.net3d import Net3d, pose_vector, turned_shape,
 from portrayal.systems.directions.parts import (
     build_encoder,
     build_generator,
+    build_matrix,
     encoder_of,
     generator_of,
     load_parts,
@@ -79,12 +80,11 @@ class Nothing(Dataset[dict[str, Tensor]]):
 
 def networks(config: Config) -> dict[str, nn.Module]:
     """Also what does not learn: the weights file of every stage is whole and can animate."""
-    d = config.directions
     return {
         "generator": build_generator(config).requires_grad_(False),
         "encoder": build_encoder(config).requires_grad_(False),
-        "matrix": DirectionMatrix(d.attributes, w_dim=config.generator.w_dim, layers=d.layers),
-        "poses": PoseSpace(d.attributes),
+        "matrix": build_matrix(config),
+        "poses": PoseSpace(config.directions.attributes),
     }
 
 
