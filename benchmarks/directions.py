@@ -29,7 +29,6 @@ from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.systems import load
 from portrayal.systems.directions import animate, tuning
 from portrayal.systems.directions.config import Config
-from portrayal.systems.directions.faces import as_input
 from portrayal.systems.directions.features import load_perceptual
 from portrayal.systems.directions.model import Directions
 from portrayal.types import FaceClip, FaceParams, Portrait
@@ -103,7 +102,7 @@ def tuned(model: Directions, portrait: Portrait, steps: int) -> Row:
     config = model.config
     perceptual = load_perceptual(config.tuning.perceptual_network, config.image_size)
     source = animate.encode_source(model, portrait)
-    picture = as_input(animate.framed(model, portrait).tensors()["image"][None])
+    picture = animate.framed(model, portrait).as_input()
     asked = replace(config.tuning, steps=steps, enough=0.0)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()

@@ -121,6 +121,16 @@ class Portrait:
     params: FaceParams
     """t = 1."""
 
+    def require_square(self) -> None:
+        """
+        Raises:
+            ValueError: this is not one square picture with one frame of parameters.
+        """
+        shape = tuple(self.image.shape)
+        if len(shape) != 4 or shape[:2] != (1, 3) or shape[2] != shape[3] or len(self.params) != 1:
+            found = f"{shape} and {len(self.params)} faces"
+            raise ValueError(f"portrait must be one square (1, 3, s, s) picture with one face, got {found}")
+
 
 @dataclass(frozen=True)
 class FaceClip:

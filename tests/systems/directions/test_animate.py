@@ -71,7 +71,7 @@ def test_tuning_draws_the_portrait_and_is_kept(model: Directions, portrait: Port
         calls: list[tuple[int, int]] = []
         tuned = animate.tune_source(model, source, progress=lambda _, done, total: calls.append((done, total or 0)))
         again = animate.tune_source(model, source)
-        picture = animate.as_input(animate.framed(model, portrait).tensors()["image"][None])
+        picture = animate.framed(model, portrait).as_input()
         before, after = (
             float((animate.synthesis_of(model, s)(s.w_plus) - picture).square().mean()) for s in (source, tuned)
         )

@@ -20,7 +20,7 @@ from portrayal.nn.stylegan2 import SynthesisNetwork
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.systems.directions import tuning
 from portrayal.systems.directions.config import Config
-from portrayal.systems.directions.faces import FramedFace, as_input, frame_face
+from portrayal.systems.directions.faces import FramedFace, frame_face
 from portrayal.systems.directions.features import load_perceptual
 from portrayal.systems.directions.likeness import remark_on
 from portrayal.systems.directions.model import Directions
@@ -75,13 +75,8 @@ def encode_source(model: Directions, portrait: Portrait) -> DirectionsSource:
     Raises:
         ValueError: the portrait is not one square picture with one frame of parameters.
     """
-    image = portrait.image
-    if image.ndim != 4 or image.shape[:2] != (1, 3) or image.shape[2] != image.shape[3] or len(portrait.params) != 1:
-        raise ValueError(
-            "portrait must be one square (1, 3, s, s) picture with one face, "
-            f"got {tuple(image.shape)} and {len(portrait.params)} faces"
-        )
-    w_plus = model.encoder(as_input(framed(model, portrait).tensors()["image"][None]).to(image.device)).float()
+    portrait.require_square()
+    w_plus = model.encoder(framed(model, portrait).as_input().to(portrait.image.device)).float()
     return DirectionsSource(portrait, w_plus, pose_of(model, portrait.params), {})
 
 
@@ -112,7 +107,7 @@ def tune_source(
     config, face = model.config, framed(model, source.portrait)
     if config.tuning.steps == 0:
         return source
-    picture = as_input(face.tensors()["image"][None]).to(source.w_plus.device)
+    picture = face.as_input().to(source.w_plus.device)
     perceptual = load_perceptual(config.tuning.perceptual_network, config.image_size).to(picture.device)
     with torch.enable_grad():
         found = tuning.tune(

@@ -56,6 +56,10 @@ class FramedFace:
             f"{prefix}landmarks": torch.from_numpy(np.ascontiguousarray(self.landmarks, np.float32)),
         }
 
+    def as_input(self) -> Tensor:
+        """(1, 3, s, s) in [-1, 1]."""
+        return as_input(self.tensors()["image"][None])
+
 
 def frame_face(picture: NDArray[np.uint8], landmarks: NDArray[np.floating], *, size: int, upright: bool) -> FramedFace:
     """Cut a face as FFHQ does; beyond the picture's border it goes on mirrored.

@@ -57,12 +57,8 @@ def encode_source(model: Mmfa | GuidedMmfa, portrait: Portrait) -> MmfaSource | 
     Raises:
         ValueError: the portrait is not one square picture with one frame of parameters.
     """
+    portrait.require_square()
     image = portrait.image
-    if image.ndim != 4 or image.shape[:2] != (1, 3) or image.shape[2] != image.shape[3] or len(portrait.params) != 1:
-        raise ValueError(
-            "portrait must be one square (1, 3, s, s) picture with one face, "
-            f"got {tuple(image.shape)} and {len(portrait.params)} faces"
-        )
     if isinstance(model, GuidedMmfa):
         return light_animate.encode_source(model, portrait)
     tracked = tracked_pose(portrait.params, image.shape[-1])
