@@ -100,7 +100,7 @@ def parts(model: Directions, portrait: Portrait, repeats: int) -> list[Row]:
 def tuned(model: Directions, portrait: Portrait, steps: int) -> Row:
     """Seconds of all steps of the tuning of one picture, from those of some."""
     config = model.config
-    perceptual = load_perceptual(config.tuning.perceptual_network, config.image_size)
+    perceptual = load_perceptual(config.tuning.perceptual_network)
     source = animate.encode_source(model, portrait)
     picture = animate.framed(model, portrait).as_input()
     asked = replace(config.tuning, steps=steps, enough=0.0)

@@ -84,7 +84,7 @@ def test_every_term_of_equation_3(folder: Path, monkeypatch: pytest.MonkeyPatch)
     torch.manual_seed(3)
     made = Identity(MobileFaceNet(), size=INPUT_SIZE, places=ALIGNED_POINTS)
     monkeypatch.setattr(directions, "load_identity", lambda name: made)
-    monkeypatch.setattr(directions, "load_perceptual", lambda name, side: Perceptual(Maps()))
+    monkeypatch.setattr(directions, "load_perceptual", lambda name: Perceptual(Maps()))
     config = tiny("synthetic")
     config = replace(config, reenactment=replace(config.reenactment, identity=1, perceptual=1))
     state = start(directions.SYNTHETIC, config)
@@ -157,7 +157,7 @@ def test_an_inverted_picture_is_moved_to_another(folder: Path, monkeypatch: pyte
 
 
 def test_of_a_pair_the_truth_is_compared_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directions, "load_perceptual", lambda name, side: Perceptual(Maps()))
+    monkeypatch.setattr(directions, "load_perceptual", lambda name: Perceptual(Maps()))
     config = tiny("paired")
     config = replace(config, reenactment=replace(config.reenactment, perceptual=1))
     state, batch = start(directions.PAIRED, config), batch_of(directions.PAIRED, config, folder)

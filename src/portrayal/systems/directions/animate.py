@@ -108,7 +108,7 @@ def tune_source(
     if config.tuning.steps == 0:
         return source
     picture = face.as_input().to(source.w_plus.device)
-    perceptual = load_perceptual(config.tuning.perceptual_network, config.image_size).to(picture.device)
+    perceptual = load_perceptual(config.tuning.perceptual_network).to(picture.device)
     with torch.enable_grad():
         found = tuning.tune(
             model.generator,

@@ -53,6 +53,11 @@ def is_on(config: Config) -> bool:
     return config.autoencoding.pixel > 0
 
 
+def mapping_factor(config: Config) -> float:
+    """How many times the generator's learning rate the mapping network has."""
+    return config.autoencoding.mapping_factor if is_on(config) else 1.0
+
+
 def networks(config: Config) -> dict[str, nn.Module]:
     """What the stage trains beside generator and discriminator."""
     if not is_on(config):
@@ -65,7 +70,7 @@ def frozen(config: Config) -> dict[str, nn.Module]:
     chosen = config.autoencoding
     if not (is_on(config) and chosen.perceptual):
         return {}
-    return {"perceptual": load_perceptual(chosen.perceptual_network, config.image_size)}
+    return {"perceptual": load_perceptual(chosen.perceptual_network)}
 
 
 def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:

@@ -24,6 +24,9 @@ from portrayal.nn.pretrained import (
 from portrayal.systems.directions.config import IdentityName, PerceptualName
 from portrayal.train.state import TrainState
 
+FACE = (0.22, 0.30, 0.78, 0.86)
+"""Left, top, right, bottom of the face in a frame of FFHQ, as shares of its side."""
+
 
 class Identity(nn.Module):
     """Faces to embeddings, aligned as the network wants them; the F of equation 6."""
@@ -74,6 +77,19 @@ class Perceptual(nn.Module):
         return torch.stack([F.l1_loss(a.float(), b.float()) for a, b in pairs]).sum()
 
 
+class FaceMaps(nn.Module):
+    """The tracker's maps of the face alone, at the size that the tracker knows faces in, whatever the frame's side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = TrackerMaps(round(SIDE * (FACE[2] - FACE[0])))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Framed faces (b, 3, s, s) in [0, 1]."""
+        left, top, right, bottom = (round(share * images.shape[-1]) for share in FACE)
+        return self.maps(images[:, :, top:bottom, left:right])
+
+
 def load_identity(name: IdentityName) -> Identity:
     """
     Raises:
@@ -91,11 +107,11 @@ def load_identity(name: IdentityName) -> Identity:
     return Identity(load_mobilefacenet(path), size=mobilefacenet.INPUT_SIZE, places=mobilefacenet.ALIGNED_POINTS)
 
 
-def load_perceptual(name: PerceptualName, side: int) -> Perceptual:
-    """Raises as `load_identity`. `side`: of the pictures; the tracker reads small ones at twice their side at most."""
+def load_perceptual(name: PerceptualName) -> Perceptual:
+    """Raises as `load_identity`."""
     if name == "lpips":
         return Perceptual(load_lpips("alex"))
-    return Perceptual(load_vgg19() if name == "vgg19" else TrackerMaps(min(SIDE, 2 * side)))
+    return Perceptual(load_vgg19() if name == "vgg19" else FaceMaps())
 
 
 def identity_of(state: TrainState) -> Identity:

@@ -96,7 +96,7 @@ def frozen(config: Config) -> dict[str, nn.Module]:
     """
     weights, chosen = config.reenactment, cast(dict[str, nn.Module], {"net3d": Net3d()})
     if weights.perceptual:
-        chosen["perceptual"] = load_perceptual(weights.perceptual_network, config.image_size)
+        chosen["perceptual"] = load_perceptual(weights.perceptual_network)
     if weights.identity:
         chosen["identity"] = load_identity(weights.identity_network)
     return chosen

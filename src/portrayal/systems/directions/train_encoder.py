@@ -67,7 +67,7 @@ def frozen(config: Config) -> dict[str, nn.Module]:
     """
     inversion, chosen = config.inversion, cast(dict[str, nn.Module], {})
     if inversion.perceptual:
-        chosen["perceptual"] = load_perceptual(inversion.perceptual_network, config.image_size)
+        chosen["perceptual"] = load_perceptual(inversion.perceptual_network)
     if inversion.identity:
         chosen["identity"] = load_identity(inversion.identity_network)
     return chosen

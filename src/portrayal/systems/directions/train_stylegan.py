@@ -88,9 +88,12 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
     Differs: there the optimizer takes a step of its own for a regularisation, and is slowed down to make up for the
     additional steps. Here the gradients of the loss and of the regularisation make one step.
     """
+    rate, betas = config.learning_rate, (config.gan.beta1, BETA2)
+    generator = generator_of(modules)
+    mapping = {"params": generator.mapping.parameters(), "lr": rate * autoencoding.mapping_factor(config)}
     chosen: dict[str, torch.optim.Optimizer] = {
-        name: torch.optim.Adam(modules[name].parameters(), lr=config.learning_rate, betas=(config.gan.beta1, BETA2))
-        for name in ("generator", "discriminator")
+        "generator": torch.optim.Adam([{"params": generator.synthesis.parameters()}, mapping], lr=rate, betas=betas),
+        "discriminator": torch.optim.Adam(modules["discriminator"].parameters(), lr=rate, betas=betas),
     }
     return chosen | autoencoding.optimizers(modules, config)
 
