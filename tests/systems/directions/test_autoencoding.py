@@ -51,19 +51,22 @@ def test_it_learns_to_copy(batch: Batch) -> None:
 
 
 def test_random_codes_come_to_lie_where_the_pictures_codes_are() -> None:
+    """Mean and covariance, although most of the variance lies in a few skew directions."""
     torch.manual_seed(0)
     mapping = MappingNetwork(16, 16, layers=2, rate=1.0)
-    codes = torch.randn(256, 16) * torch.linspace(0.1, 2, 16) + 3
+    mixing = torch.linalg.qr(torch.randn(16, 16)).Q * torch.logspace(0.5, -1, 16)
+    codes = torch.randn(512, 16) @ mixing.T + 3
     optimizer = torch.optim.Adam(mapping.parameters(), lr=2e-2)
     first = float(autoencoding.latent_distance(mapping, codes).detach())
-    for _ in range(400):
+    for _ in range(300):
         optimizer.zero_grad()
         autoencoding.latent_distance(mapping, codes).backward()
         optimizer.step()
-    drawn = mapping(torch.randn(2000, 16)).detach()
-    assert float(autoencoding.latent_distance(mapping, codes).detach()) < 0.02 * first
-    assert float((drawn.mean(0) - codes.mean(0)).abs().max()) < 0.4
-    assert float((drawn.std(0) / codes.std(0)).log().abs().mean()) < 0.5
+    drawn = mapping(torch.randn(4000, 16)).detach()
+    assert float(autoencoding.latent_distance(mapping, codes).detach()) < 0.1 < first
+    torch.testing.assert_close(drawn.mean(0), codes.mean(0), atol=0.3, rtol=0)
+    off = (drawn.mT.cov() - codes.mT.cov()).norm() / codes.mT.cov().norm()
+    assert float(off) < 0.25
 
 
 def test_the_newest_codes_are_remembered() -> None:

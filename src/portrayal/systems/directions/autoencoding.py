@@ -1,8 +1,8 @@
 """The encoder trained along with the generator (AE-StyleGAN, Han et al. 2021), as `Config.autoencoding` asks for it.
 
 The generator copies true pictures through the encoder while the discriminator judges its own pictures and these copies.
-The mapping network learns to give codes distributed like the encoder's, so that random pictures are drawn from the same
-space that pictures are inverted to.
+The mapping network learns to give codes distributed as the encoder's are, so that random pictures are drawn from the
+same space that pictures are inverted to.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, LIPS_OUTER, RIGHT_EYE
 from portrayal.nn.stylegan2 import MappingNetwork
-from portrayal.nn.stylegan2_layers import full_precision
+from portrayal.nn.stylegan2_layers import full_precision, normalise
 from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.faces import as_input
 from portrayal.systems.directions.features import load_perceptual, perceptual_of
@@ -24,10 +23,6 @@ from portrayal.train.state import TrainState
 
 REMEMBERED = 512
 """Codes of true pictures that the mapping network is compared with."""
-SLICES = 128
-"""Random lines on which codes are compared."""
-RIDGE = 0.03
-"""Share of the mean variance that every axis is taken to have at least."""
 EXPRESSIVE = [*LEFT_EYE, *RIGHT_EYE, *LIPS_OUTER, *LIPS_INNER]
 MARGIN = 0.035
 """How far around these landmarks eyes and mouth reach, as a share of the picture's side."""
@@ -114,19 +109,17 @@ def expressive(landmarks: Tensor, side: int) -> Tensor:
 
 
 def latent_distance(mapping: MappingNetwork, codes: Tensor) -> Tensor:
-    """() sliced Wasserstein distance (Bonneel et al. 2015), squared, between random w and codes (n, w_dim).
+    """() how far w of random z are from where a normal distribution like that of codes (n, w_dim) has them.
 
-    In coordinates in which the codes have unit variance along every axis: codes fill few of the many dimensions of w,
-    and a code beside those draws nothing.
+    W is nearly normal here, and far from round: the variance lies in few of its many directions. With C the covariance
+    of the codes and m their mean, z belongs to m + C^(1/2) z. Squared, relative to the variance of the codes.
     """
     with full_precision(codes):
-        drawn = mapping(torch.randn(len(codes), mapping.z_dim, device=codes.device))
-        centre = codes.mean(0)
-        variances, axes = torch.linalg.eigh((codes - centre).mT.cov())
-        axes = axes / (variances.clamp_min(0) + RIDGE * variances.mean() + 1e-8).sqrt()
-        lines = F.normalize(torch.randn(codes.shape[1], SLICES, device=codes.device), dim=0)
-        ours, theirs = (((x - centre) @ axes @ lines).sort(0).values for x in (drawn, codes))
-        return (ours - theirs).square().mean()
+        z = torch.randn(len(codes), mapping.z_dim, device=codes.device)
+        variances, axes = torch.linalg.eigh(codes.mT.cov())
+        root = (axes * variances.clamp_min(0).sqrt()) @ axes.mT
+        wanted = codes.mean(0) + normalise(z) @ root
+        return (mapping(z) - wanted).square().sum(1).mean() / (variances.clamp_min(0).sum() + 1e-8)
 
 
 @torch.no_grad()

@@ -287,7 +287,7 @@ class Config:
             ),
             encoder=EncoderConfig(channels=(32, 64, 96, 80), units=(2, 2, 4, 2)),
             gan=GanConfig(r1=0.2, path_interval=8, span=200_000, measured_pictures=512),
-            autoencoding=AutoencodingConfig(pixel=10.0, perceptual=2.0, delta=0.02, alone_steps=1_600),
+            autoencoding=AutoencodingConfig(pixel=10.0, perceptual=2.0, delta=0.02, alone_steps=1_000),
             inversion=InversionConfig(
                 identity_network="mobilefacenet",
                 perceptual_network="tracker",
@@ -305,7 +305,7 @@ class Config:
                 measured_pictures=2_000,
             ),
             lengths=Lengths(
-                stylegan=Length(batch=16, steps=2_900, learning_rate=2e-3, ema=0.998),
+                stylegan=Length(batch=16, steps=2_300, learning_rate=2e-3, ema=0.998),
                 encoder=Length(batch=8, steps=20_000, learning_rate=3e-4, ema=0.999),
                 synthetic=Length(batch=12, steps=5_000, learning_rate=1e-3, ema=0.998),
                 mixed=Length(batch=12, steps=5_000, learning_rate=5e-4, ema=0.998),
