@@ -295,7 +295,9 @@ class Config:
                 progressive_every=0,
             ),
             directions=DirectionsConfig(deviation=0.003),
-            tuning=TuningConfig(steps=100, learning_rate=1e-3, perceptual_network="tracker"),
+            tuning=TuningConfig(
+                steps=80, learning_rate=3e-3, pixel=10.0, perceptual=0.5, perceptual_network="tracker", enough=0.2
+            ),
             reenactment=ReenactmentConfig(
                 identity=0.5,
                 perceptual=0.3,
@@ -307,9 +309,9 @@ class Config:
             lengths=Lengths(
                 stylegan=Length(batch=16, steps=2_300, learning_rate=2e-3, ema=0.998),
                 encoder=Length(batch=8, steps=20_000, learning_rate=3e-4, ema=0.999),
-                synthetic=Length(batch=12, steps=5_000, learning_rate=1e-3, ema=0.998),
-                mixed=Length(batch=12, steps=5_000, learning_rate=5e-4, ema=0.998),
-                paired=Length(batch=12, steps=5_000, learning_rate=2e-4, ema=0.998),
+                synthetic=Length(batch=12, steps=400, learning_rate=1e-3, ema=0.998),
+                mixed=Length(batch=12, steps=400, learning_rate=1e-3, ema=0.998),
+                paired=Length(batch=12, steps=500, learning_rate=5e-4, ema=0.998),
             ),
         )
 
