@@ -164,14 +164,15 @@ def generator_step(
     with state.only(*learning):
         drawn = draw_styles(generator, drawn_count(len(real), config), config, follow=True)
         copied = autoencoding.codes(state, real) if copying else drawn[:0]
-        made = generator.synthesis(torch.cat([drawn, copied]), noise="random")
+        # Random pictures are for the discriminator alone.
+        made = generator.synthesis(torch.cat([drawn, copied]) if judged(state, config) else copied, noise="random")
         terms, loss = {}, made.new_zeros(())
         if judged(state, config):
             seen = augmented(made[: len(real)], float(progress.probability))
             loss = terms["generator"] = generator_loss(discriminator(seen))
         if copying:
             assert landmarks is not None
-            own = autoencoding.terms(state, made[len(drawn) :], real, copied, landmarks, config)
+            own = autoencoding.terms(state, made[-len(real) :], real, copied, landmarks, config)
             loss = loss + torch.stack([getattr(config.autoencoding, name) * term for name, term in own.items()]).sum()
             terms |= own
         state.backward(loss)
