@@ -282,12 +282,13 @@ class Config:
         """What the package ships: 64 x 64, so that two processor cores can train all of it in two hours."""
         return cls(
             image_size=64,
+            photo_share=0.4,
             generator=GeneratorConfig(
                 w_dim=256, mapping_layers=4, channel_base=2048, channel_max=192, mapping_rate=0.3
             ),
             encoder=EncoderConfig(channels=(32, 64, 96, 80), units=(2, 2, 4, 2)),
             gan=GanConfig(r1=0.2, path_interval=8, span=200_000, measured_pictures=512),
-            autoencoding=AutoencodingConfig(pixel=10.0, perceptual=2.0, delta=0.02, alone_steps=1_000),
+            autoencoding=AutoencodingConfig(pixel=10.0, perceptual=2.0, delta=0.02, alone_steps=4_800),
             inversion=InversionConfig(
                 identity_network="mobilefacenet",
                 perceptual_network="tracker",
@@ -307,7 +308,7 @@ class Config:
                 measured_pictures=2_000,
             ),
             lengths=Lengths(
-                stylegan=Length(batch=16, steps=2_300, learning_rate=2e-3, ema=0.998),
+                stylegan=Length(batch=16, steps=5_800, learning_rate=2e-3, ema=0.998),
                 encoder=Length(batch=8, steps=20_000, learning_rate=3e-4, ema=0.999),
                 synthetic=Length(batch=12, steps=400, learning_rate=1e-3, ema=0.998),
                 mixed=Length(batch=12, steps=400, learning_rate=1e-3, ema=0.998),
