@@ -60,9 +60,22 @@ def test_no_element_goes_far_beyond_what_was_learned(model: Directions, portrait
     source = animate.encode_source(model, portrait)
     yaw = float(source.pose[0, 0])
     change = animate.change_of(model, source, moved(portrait, Edit(yaw=1.2), Edit(yaw=-1.2)))
-    assert change[:, 0].tolist() == pytest.approx([(0.7 - yaw) * 12, (-0.7 - yaw) * 12], abs=1e-3)
+    assert change[:, 0].tolist() == pytest.approx([(1.0 - yaw) * 12, (-1.0 - yaw) * 12], abs=1e-3)
     outside = replace(source, pose=source.pose + 2)
     assert float(animate.change_of(model, outside, moved(portrait, Edit()))[0, 0]) > -24 - 1e-3
+
+
+@torch.no_grad()
+def test_a_large_change_of_the_expression_bends(model: Directions, portrait: Portrait) -> None:
+    source = animate.encode_source(model, portrait)
+    driving = moved(portrait, Edit())
+    lengths = []
+    for size in (1.0, 3.0, 100.0):
+        params = driving.params.replace(expression=driving.params.expression + size * torch.eye(64)[:1])
+        lengths.append(float(animate.change_of(model, source, replace(driving, params=params))[0, 3:].norm()))
+    assert lengths[0] == pytest.approx(3.0, abs=1e-3), "12 over a range of 4"
+    assert 7.5 < lengths[1] < 9
+    assert lengths[2] == pytest.approx(animate.REACH, abs=1e-3)
 
 
 def test_tuning_draws_the_portrait_and_is_kept(model: Directions, portrait: Portrait, folder: Path) -> None:

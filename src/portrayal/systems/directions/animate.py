@@ -16,6 +16,7 @@ from torch import Tensor
 
 from portrayal.media.image import to_uint8
 from portrayal.motion.options import RetargetOptions
+from portrayal.motion.retarget import at_most
 from portrayal.nn.stylegan2 import SynthesisNetwork
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.systems.directions import tuning
@@ -31,8 +32,10 @@ from portrayal.tracking import Progress, silent
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 from portrayal.weights.registry import weights_folder
 
-BEYOND = 0.2
-"""How far outside the measured range an element of p may go, as a share of that range."""
+BEYOND = 0.5
+"""How far outside its measured range an angle may go, as a share of that range."""
+REACH = 15.0
+"""Length of the greatest change of expression, in the units of a; up to half of it nothing bends."""
 FRAMES_AT_ONCE = 16
 
 
@@ -168,16 +171,16 @@ def synthesis_of(model: Directions, source: DirectionsSource) -> SynthesisNetwor
 def change_of(model: Directions, source: DirectionsSource, driving: DirectionsDriving) -> Tensor:
     """(t, k) Delta p, rescaled.
 
-    Differs: the paper says nothing about p outside the range that A was learned on; each element stops a little
-    outside (`BEYOND`), or where the source is if that is further.
+    Differs: the paper says nothing about p far from what A was learned on. Each angle stops some way outside its range
+    (`BEYOND`), or where the source is if that is further; the change of the expression bends towards `REACH`.
     """
     low, high = model.poses.ranges.unbind(1)
-    slack = BEYOND * (high - low)
-    target = pose_of(model, driving.params)
-    target = torch.maximum(
-        torch.minimum(target, (high + slack).maximum(source.pose)), (low - slack).minimum(source.pose)
-    )
-    return model.poses.change(source.pose, target, a=model.config.directions.scale) + driving.change
+    slack, target = BEYOND * (high - low), pose_of(model, driving.params)
+    limited = target.minimum((high + slack).maximum(source.pose)).maximum((low - slack).minimum(source.pose))
+    limited = torch.cat([limited[:, :3], target[:, 3:]], 1)
+    angles, expression = model.poses.change(source.pose, limited, a=model.config.directions.scale).tensor_split([3], 1)
+    length = expression.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    return torch.cat([angles, expression * (at_most(length, REACH) / length)], 1) + driving.change
 
 
 def pose_of(model: Directions, params: FaceParams) -> Tensor:
