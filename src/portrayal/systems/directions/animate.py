@@ -34,7 +34,7 @@ from portrayal.weights.registry import weights_folder
 
 BEYOND = 0.5
 """How far outside its measured range an angle may go, as a share of that range."""
-REACH = 15.0
+REACH = 10.0
 """Length of the greatest change of expression, in the units of a; up to half of it nothing bends."""
 FRAMES_AT_ONCE = 16
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -90,9 +90,12 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
     """
     rate, betas = config.learning_rate, (config.gan.beta1, BETA2)
     generator = generator_of(modules)
-    mapping = {"params": generator.mapping.parameters(), "lr": rate * autoencoding.mapping_factor(config)}
+    groups: list[dict[str, Any]] = [
+        {"params": generator.synthesis.parameters()},
+        {"params": generator.mapping.parameters(), "lr": rate * autoencoding.mapping_factor(config)},
+    ]
     chosen: dict[str, torch.optim.Optimizer] = {
-        "generator": torch.optim.Adam([{"params": generator.synthesis.parameters()}, mapping], lr=rate, betas=betas),
+        "generator": torch.optim.Adam(groups, lr=rate, betas=betas),
         "discriminator": torch.optim.Adam(modules["discriminator"].parameters(), lr=rate, betas=betas),
     }
     return chosen | autoencoding.optimizers(modules, config)
