@@ -1,7 +1,9 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from portrayal.train.loop import RunOptions
 
@@ -19,3 +21,11 @@ def options(tmp_path):
 
 def metrics(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def plain_convolutions() -> Iterator[None]:
+    """Without oneDNN: on some processors (AMD Zen 4) the float32 convolutions of torch 2.13 write
+    beyond their memory in the tiny tracker's backward pass, which ends the whole run. These tests are about the loop."""
+    with torch.backends.mkldnn.flags(enabled=False):
+        yield
