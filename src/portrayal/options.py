@@ -92,8 +92,10 @@ LIMITS: dict[str, tuple[float, float]] = {
     "roll": (-180, 180),
     "zoom": (0.2, 5),
     **dict.fromkeys(("shift-x", "shift-y"), (-5, 5)),
-    **dict.fromkeys(("smile", "mouth-open", "blink", "brow", "along"), (-2, 2)),
+    **dict.fromkeys(("smile", "mouth-open", "blink", "brow"), (-2, 2)),
 }
+ALONG_LIMITS = (-2.0, 2.0)
+"""Of a single learned direction."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ class EditOptions(SystemOptions):
 
     @staticmethod
     def _check_number(name: str, value: float) -> None:
-        low, high = LIMITS[name]
+        low, high = ALONG_LIMITS if name == "along" else LIMITS[name]
         if not low <= value <= high:
             raise InputError(f"{name} must be from {low:g} to {high:g}, got {value:g}.")
 
