@@ -25,7 +25,9 @@ def metrics(run: Path) -> list[dict]:
 
 @pytest.fixture(autouse=True)
 def plain_convolutions() -> Iterator[None]:
-    """Without oneDNN: on some processors (AMD Zen 4) float32 convolutions of torch 2.13 write beyond their memory in the
-    tiny tracker's backward pass, which ends the whole run. These tests are about the loop."""
+    """Without oneDNN: on some processors (AMD Zen 4) its float32 convolutions write beyond their memory.
+
+    That happens in the tiny tracker's backward pass and ends the whole run; these tests are about the loop.
+    """
     with torch.backends.mkldnn.flags(enabled=False):
         yield
