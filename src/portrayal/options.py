@@ -98,6 +98,12 @@ ALONG_LIMITS = (-2.0, 2.0)
 """Of a single learned direction."""
 
 
+def _check_number(name: str, value: float, limits: tuple[float, float]) -> None:
+    low, high = limits
+    if not low <= value <= high:
+        raise InputError(f"{name} must be from {low:g} to {high:g}, got {value:g}.")
+
+
 @dataclass(frozen=True)
 class EditOptions(SystemOptions):
     """What is changed in a portrait: numbers on top of what it shows; angles in degrees."""
@@ -157,26 +163,20 @@ class EditOptions(SystemOptions):
     def __post_init__(self) -> None:
         check_face_and_size(self.face, self.size)
         for name in SWEEPS:
-            self._check_number(name, self.number(name))
+            _check_number(name, self.number(name), LIMITS[name])
         if self.range is not None:
             if self.sweep is None and self.along is None:
                 raise InputError("--range is that of a sweep; say which with --sweep, for example --sweep yaw.")
             for value in self.range:
-                self._check_number(self.sweep or "along", value)
+                _check_number(self.sweep or "along", value, LIMITS[self.sweep] if self.sweep else ALONG_LIMITS)
         if self.amount is not None:
             if self.along is None:
                 raise InputError("--amount is that of a direction; say which with --along, for example --along yaw.")
-            self._check_number("along", self.amount)
+            _check_number("along", self.amount, ALONG_LIMITS)
         if self.steps < 2 or self.frames < 2:
             raise InputError(f"steps and frames must be at least 2, got {self.steps} and {self.frames}.")
         if not 0 <= self.sample_expression <= 64:
             raise InputError(f"sample-expression must be from 1 to 64, got {self.sample_expression}.")
-
-    @staticmethod
-    def _check_number(name: str, value: float) -> None:
-        low, high = ALONG_LIMITS if name == "along" else LIMITS[name]
-        if not low <= value <= high:
-            raise InputError(f"{name} must be from {low:g} to {high:g}, got {value:g}.")
 
     def number(self, name: str) -> float:
         """The value of a key of `SWEEPS`."""

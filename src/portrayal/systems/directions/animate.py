@@ -107,9 +107,10 @@ def tune_source(
     """
     if previous is not None:
         return replace(source, tuned=previous.tuned, remark=previous.remark)
-    config, face = model.config, framed(model, source.portrait)
+    config = model.config
     if config.tuning.steps == 0:
         return source
+    face = framed(model, source.portrait)
     picture = face.as_input().to(source.w_plus.device)
     perceptual = load_perceptual(config.tuning.perceptual_network).to(picture.device)
     with torch.enable_grad():
