@@ -23,7 +23,7 @@ from portrayal.motion.attributes import between, in_pose, take_attributes
 from portrayal.motion.edit import apply_edit
 from portrayal.motion.options import RetargetOptions
 from portrayal.options import MAX_SIDE, EditOptions
-from portrayal.rendering import Plan, Renderer
+from portrayal.rendering import Plan, Renderer, remarks_on
 from portrayal.source import Sitter, SourceFace, portrait_of
 from portrayal.tracking import Progress, silent
 from portrayal.types import (
@@ -173,6 +173,8 @@ class Editor:
     def render(self, motions: Sequence[Driving]) -> Iterator[UInt8]:
         """The whole picture, or the square, for each frame of the faces' motions."""
         count = len(motions[0])
+        for motion in motions:
+            self.renderer.notes.extend(remarks_on(self.system, self.model, motion))
         plan = Plan(list(range(count)), [0] * count, tuple(motions), 0, (0.0, 0.0), ())
         return self.renderer.pictures(plan)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import cast
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from portrayal.motion.retarget import retarget
 from portrayal.options import AnimateOptions
 from portrayal.source import Sitter, SourceFace
 from portrayal.tracking import Progress, silent
-from portrayal.types import Driving, Portrait, Source, System, move
+from portrayal.types import Driving, Portrait, Remarker, Source, System, move
 
 PANEL_HEIGHT = 720
 """Largest height of a side-by-side picture in pixels."""
@@ -96,8 +97,17 @@ def plan_animation(
     drivings = []
     for face in sitter.faces:
         own = face.params if sitter.picture is not None else face.params[source_frames]
-        drivings.append(system.retarget_codes(retarget(own, driving, options), options).pick(frames))
+        moved = system.retarget_codes(retarget(own, driving, options), options)
+        notes += tuple(note for note in remarks_on(system, model, moved) if note not in notes)
+        drivings.append(moved.pick(frames))
     return Plan(frames, [source_frames[i] for i in frames], tuple(drivings), reference, jitter, notes)
+
+
+def remarks_on(system: System, model: nn.Module, driving: Driving) -> tuple[str, ...]:
+    """What a system has to say of a motion that is on its source already."""
+    if "remarks" not in system.CAPABILITIES:
+        return ()
+    return cast(Remarker, system).remarks(model, move(driving, model_device(model)))
 
 
 @dataclass(frozen=True)

@@ -346,6 +346,13 @@ class Directed(System, Protocol):
         """The source moved along one direction by `amounts` (n,), from -1 to 1 over what was learned: n frames."""
 
 
+class Remarker(System, Protocol):
+    """What a system with the capability remarks exports beside the rest."""
+
+    def remarks(self, model: torch.nn.Module, driving: Driving) -> tuple[str, ...]:
+        """Sentences about a motion that is on its source already: frames that the model cannot be trusted with."""
+
+
 def as_system(module: ModuleType) -> System:
     """A system's package, typed."""
     return cast(System, module)
@@ -363,6 +370,7 @@ __all__ = [
     "FaceParams",
     "Frame",
     "Portrait",
+    "Remarker",
     "Source",
     "System",
     "Track",

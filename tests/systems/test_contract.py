@@ -17,6 +17,7 @@ from torch import Tensor
 
 from portrayal.encoding import encode_params
 from portrayal.errors import InputError
+from portrayal.face.camera import camera_from_pose
 from portrayal.face.morphable import fit_params, load_face_model, params_to_landmarks
 from portrayal.face.pose import angles_to_rotation
 from portrayal.motion.edit import apply_edit
@@ -45,6 +46,7 @@ HOOKS = {
     "canonical_face": ("render_canonical",),
     "tuning": ("tune_source",),
     "directions": ("direction_names", "move_along"),
+    "remarks": ("remarks",),
 }
 """Capabilities that ask for functions beside those that every system has."""
 
@@ -82,7 +84,10 @@ def clip(face: FaceParams, portrait: Portrait) -> FaceClip:
     angles = torch.tensor([[0.0, 0.0, 0.0], [0.2, 0.1, 0.05], [0.4, 0.1, 0.1]])
     params = face[[0, 0, 0]].replace(rotation=angles_to_rotation(angles) @ face.rotation)
     params = params.replace(expression=params.expression + torch.tensor([0.0, 0.5, 1.0])[:, None])
-    params = params.replace(landmarks=params_to_landmarks(model, params))
+    pose = {name: getattr(params, name) for name in ("rotation", "translation", "scale")}
+    params = params.replace(
+        landmarks=params_to_landmarks(model, params), camera=camera_from_pose(**pose, width=SIZE, height=SIZE)
+    )
     times = tuple(Fraction(i, 25) for i in range(3))
     return FaceClip(portrait.image.expand(3, -1, -1, -1).clone(), params, times)
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from torch import nn
 
 from portrayal.errors import InputError
-from portrayal.systems import directions, meshwarp, mmfa
+from portrayal.systems import directions, export3d, meshwarp, mmfa
 from portrayal.types import System, as_system
 from portrayal.weights.model import embedded_file, embedded_model, read_model, weights_of
 
 SYSTEMS: dict[str, System] = {
     "meshwarp": as_system(meshwarp),
     "mmfa": as_system(mmfa),
+    "export3d": as_system(export3d),
     "directions": as_system(directions),
 }
 

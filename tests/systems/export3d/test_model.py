@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from portrayal.errors import InputError
-from portrayal.face.camera import camera_label, fov_to_intrinsics, look_at, world_to_picture
+from portrayal.face.camera import world_to_picture
 from portrayal.nn.resample import double
 from portrayal.systems.export3d.config import Config, GeneratorConfig
 from portrayal.systems.export3d.generator import TriplaneGenerator
@@ -16,8 +16,11 @@ from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import PlainBlock, Renderer, TwoMlps, enlarge
 from portrayal.train.run_folder import config_json
 from portrayal.weights.registry import config_from_dict
+from tests.systems.export3d.cameras import camera
 
 TINY = Config.tiny()
+BARE = replace(TINY, renderer=replace(TINY.renderer, head_prior=False, split=False, detail=False))
+"""The paper's renderer."""
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +30,6 @@ def _seed():
 
 def count(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
-
-
-def camera(azimuth: float = 0.0, b: int = 1) -> torch.Tensor:
-    """4 world units from the head, which fills the picture as in a portrait."""
-    a = torch.tensor(azimuth)
-    origin = 4 * torch.stack([a.sin(), torch.tensor(0.0), a.cos()])[None].expand(b, 3)
-    intrinsics = fov_to_intrinsics(18.837)
-    return camera_label(look_at(origin, torch.zeros(3)), intrinsics)
 
 
 def inputs(b=2, size=64):
@@ -56,7 +51,7 @@ def test_the_papers_shapes_and_sizes():
     assert model.renderer.side == 64
     assert len(model.renderer.super_resolution) == 2
     assert all(block.attention.heads == 4 for block in (*generator.conditional, *generator.plain))
-    parts = {name: count(part) for name, part in model.named_children()}
+    parts = {name: count(part) for name, part in model.named_children() if name != "seen"}
     assert parts == {"expression_encoder": 21_770, "generator": 89_224_608, "renderer": 302_247}
     assert [count(block) for block in generator.conditional] == [68_428_800 // 5] * 5
     assert [count(part) for part in (generator.features, generator.merge)] == [2_289_984, 2_362_368]
@@ -69,7 +64,7 @@ def test_the_papers_shapes_and_sizes():
 def test_compact_is_small():
     with torch.device("meta"):
         model = Export3d(Config.compact())
-    assert count(model) == 5_639_729
+    assert count(model) == 5_713_540
     assert sum(value.numel() for value in model.state_dict().values()) * 2 <= 14e6
 
 
@@ -105,9 +100,10 @@ def test_the_moving_average_carries_no_gradient():
     assert torch.equal(slope, torch.ones_like(slope))
 
 
-def test_every_parameter_but_the_pretrained_encoder_gets_a_gradient():
-    model = Export3d(TINY)
-    view, planes = model(*inputs())
+@pytest.mark.parametrize("config", [TINY, BARE])
+def test_every_parameter_but_the_pretrained_encoder_gets_a_gradient(config):
+    model = Export3d(config)
+    view, planes = model(*inputs(), source_camera=camera(0.2, b=2))
     assert view.raw.shape == (2, 3, 16, 16)
     assert view.picture.shape == (2, 3, 64, 64)
     assert view.depth.shape == view.opacity.shape == (2, 16, 16)
@@ -119,7 +115,7 @@ def test_every_parameter_but_the_pretrained_encoder_gets_a_gradient():
 
 
 def test_gaze_reaches_the_expression_encoder():
-    model = Export3d(replace(TINY, clebs=replace(TINY.clebs, gaze=True)))
+    model = Export3d(replace(BARE, clebs=replace(BARE.clebs, gaze=True)))
     source, expression, view = inputs(1)
     assert model(source, expression, view, gaze=torch.zeros(1, 2, 2))[0].picture.shape == (1, 3, 64, 64)
     with pytest.raises(InputError, match="the expression encoder needs the gaze"):
@@ -146,7 +142,7 @@ def planes_of_ball(centre, size=32, box=TINY.renderer.box_size):
 
 @pytest.mark.parametrize("azimuth", [0.0, 0.5])
 def test_a_point_is_rendered_where_the_camera_sees_it(azimuth):
-    many = replace(TINY.renderer, samples=(32, 32))
+    many = replace(BARE.renderer, samples=(32, 32))
     renderer = Renderer(many, plane_channels=8, image_size=128).eval()
     renderer.mlps = Ball()
     centre, view = torch.tensor([0.15, -0.2, 0.1]), camera(azimuth)
@@ -192,7 +188,7 @@ def test_super_resolution_adds_to_the_enlarged_raw_picture():
 
 
 def test_a_trained_renderer_gives_the_same_picture_twice_and_draws_in_training():
-    renderer = Renderer(TINY.renderer, plane_channels=8, image_size=64)
+    renderer = Renderer(BARE.renderer, plane_channels=8, image_size=64)
     planes, view = torch.randn(1, 3, 8, 32, 32), camera()
     draws = [renderer(planes, view, generator=torch.Generator().manual_seed(s)).picture for s in (0, 0, 1)]
     assert torch.equal(draws[0], draws[1])
@@ -202,7 +198,7 @@ def test_a_trained_renderer_gives_the_same_picture_twice_and_draws_in_training()
 
 
 def test_a_turned_camera_sees_the_same_planes_from_the_side():
-    model = Export3d(TINY).eval()
+    model = Export3d(BARE).eval()
     source, expression, front = inputs(1)
     with torch.no_grad():
         planes = model.generator(source, model.expression_encoder(expression))

@@ -63,7 +63,7 @@ def test_the_papers_recipe():
 def test_reconstruction_trains_generator_and_renderer_but_not_clebs(batch):
     state, terms = start(RECONSTRUCTION), {}
     step = lambda: terms.update(RECONSTRUCTION.train_step(state, batch, TINY))  # noqa: E731
-    assert moved(state, step) == {"model.generator", "model.renderer"}
+    assert moved(state, step) == {"model.generator", "model.renderer", "model.seen"}
     assert set(terms) == {"pixel", "raw_pixel", "psnr"}
 
 
@@ -80,7 +80,8 @@ def test_expression_gaze_and_camera_are_the_driving_frames(batch):
         return stages.reconstruct(model, stages.Pair.of(changed))[0].raw
 
     for name in ("expression", "gaze", "camera", "pictures"):
-        for frame, matters in ((0, name == "pictures"), (1, name != "pictures")):
+        # The source's camera tells where its background and its pixels are.
+        for frame, matters in ((0, name in ("pictures", "camera")), (1, name != "pictures")):
             changed = batch[name].clone()
             changed[:, frame] = 0.9 * changed[:, frame] + 0.1
             same = torch.allclose(made(batch | {name: changed}), made(batch), atol=1e-6)
@@ -126,7 +127,7 @@ def test_the_tracker_as_perceptual_network(batch):
 def test_the_adversarial_stage_trains_the_discriminator_too(batch):
     state, terms = start(ADVERSARIAL), {}
     step = lambda: terms.update(ADVERSARIAL.train_step(state, batch, TINY))  # noqa: E731
-    assert moved(state, step) == {"model.generator", "model.renderer", "discriminator"}
+    assert moved(state, step) == {"model.generator", "model.renderer", "model.seen", "discriminator"}
     assert set(terms) == {"pixel", "raw_pixel", "adversarial", "discriminator", "psnr"}
     # Binary cross-entropy of logits, as torch has it.
     logits = torch.tensor([0.3, -2.0])

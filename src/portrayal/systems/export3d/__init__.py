@@ -1,12 +1,25 @@
 """Export3D: Learning to Generate Conditional Tri-plane for 3D-aware Expression Controllable Portrait Animation
 (Ki, Min, Chae; ECCV 2024). There is no public code.
 
-Networks and training so far; not in `SYSTEMS` until it animates. Which section is where: `docs/systems/export3d.md`.
+Which section is where: `docs/systems/export3d.md`.
 """
 
 from __future__ import annotations
 
 from portrayal.systems.export3d import train, train_clebs
+from portrayal.systems.export3d.animate import (
+    Export3dDriving,
+    Export3dSource,
+    build,
+    direction_names,
+    driving_pixels,
+    encode_driving,
+    encode_source,
+    move_along,
+    remarks,
+    render,
+    retarget_codes,
+)
 from portrayal.systems.export3d.config import Config
 
 STAGES = {
@@ -14,5 +27,23 @@ STAGES = {
     "reconstruction": train.RECONSTRUCTION,
     "adversarial": train.ADVERSARIAL,
 }
+DRIVING = Export3dDriving
+CAPABILITIES = frozenset({"pose", "expression", "novel_view", "directions", "remarks"})
 
-__all__ = ["STAGES", "Config"]
+__all__ = [
+    "CAPABILITIES",
+    "DRIVING",
+    "STAGES",
+    "Config",
+    "Export3dDriving",
+    "Export3dSource",
+    "build",
+    "direction_names",
+    "driving_pixels",
+    "encode_driving",
+    "encode_source",
+    "move_along",
+    "remarks",
+    "render",
+    "retarget_codes",
+]

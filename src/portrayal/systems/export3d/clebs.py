@@ -9,14 +9,23 @@ from torch.nn import functional as F
 from portrayal.errors import InputError
 from portrayal.nn.precision import in_float32
 from portrayal.systems.export3d.config import ClebsConfig, Objective
+from portrayal.systems.export3d.layers import SLOPE
 from portrayal.types import EXPRESSION_SIZE
 
 GAZE_SIZE = 4
 """(right eye, left eye) x (yaw, pitch)."""
 GAZE_UNIT = 0.2
 """Radians that count as much as one standard deviation of an expression coefficient."""
-SLOPE = 0.2
-"""Of the leaky ReLU; the paper names none."""
+
+
+def input_size(config: ClebsConfig) -> int:
+    """Numbers that f_e reads."""
+    return EXPRESSION_SIZE + GAZE_SIZE * config.gaze
+
+
+def code_size(config: ClebsConfig) -> int:
+    """Numbers that the generator reads."""
+    return input_size(config) if config.encoding == "direct" else config.dimension
 
 
 class ExpressionEncoder(nn.Module):
@@ -29,7 +38,7 @@ class ExpressionEncoder(nn.Module):
         super().__init__()
         self.gaze = config.gaze
         self.layers = nn.Sequential(
-            nn.Linear(EXPRESSION_SIZE + GAZE_SIZE * config.gaze, config.hidden),
+            nn.Linear(input_size(config), config.hidden),
             nn.LeakyReLU(SLOPE),
             nn.Linear(config.hidden, config.coefficients),
         )
@@ -53,6 +62,10 @@ class ExpressionEncoder(nn.Module):
 
     def coefficients(self, expression: Tensor, gaze: Tensor | None = None) -> Tensor:
         """lambda, (..., n), not limited. Arguments and errors as of `forward`."""
+        return self.layers(self.coefficients_and_gaze(expression, gaze))
+
+    def coefficients_and_gaze(self, expression: Tensor, gaze: Tensor | None = None) -> Tensor:
+        """What the layers read, (..., 64 or 68). Arguments and errors as of `forward`."""
         if expression.shape[-1] != EXPRESSION_SIZE:
             raise InputError(f"an expression has {EXPRESSION_SIZE} coefficients, got {expression.shape[-1]}")
         if (gaze is not None) != self.gaze:
@@ -63,7 +76,7 @@ class ExpressionEncoder(nn.Module):
             )
         if gaze is not None:
             expression = torch.cat([expression, gaze.flatten(-2) / GAZE_UNIT], -1)
-        return self.layers(expression)
+        return expression
 
     def scale_basis(self, coefficients: Tensor) -> Tensor:
         """lambda (..., n) to beta' (..., d), equation 3."""

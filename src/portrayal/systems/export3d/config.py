@@ -13,6 +13,7 @@ from typing import Literal, Self
 from portrayal.train.schedule import Schedule
 
 Objective = Literal["paper", "info-nce"]
+Encoding = Literal["pretrained", "end-to-end", "direct"]
 PerceptualName = Literal["lpips-vgg", "tracker", "none"]
 GROUPS = 8
 """Of the group norms: unlike batch norms they do not depend on what else is in the batch."""
@@ -22,6 +23,9 @@ GROUPS = 8
 class ClebsConfig:
     """The expression encoder f_e, the image encoder f_I, and how they are trained (Sec. 3.1)."""
 
+    encoding: Encoding = "pretrained"
+    """The rows of Table 3. pretrained: CLeBS; end-to-end: f_e learns with the generator, without contrast (LeBS);
+    direct: the generator reads the coefficients of the face model as they are."""
     gaze: bool = False
     """Gaze angles beside the 64 expression coefficients. Beyond the paper, which cannot move the eyes (S 1.7)."""
     hidden: int = 256
@@ -119,6 +123,18 @@ class RendererConfig:
     """Side of the tri-plane's cube in world units; at the head a portrait shows about 0.8 to 1.1 of them."""
     upsampling: tuple[int, int] = (128, 64)
     """Channels of the super-resolution at H/2 and H."""
+    head_prior: bool = False
+    """Begin with a head's rough shape instead of fog. Not the paper's, as the following."""
+    split: bool = False
+    """A background of its own, made from the source, which does not turn with the head (the paper's limit, S 1.7)."""
+    detail: bool = False
+    """The super-resolution also reads the source's pixels, fetched along the rendered surface."""
+    background: int = 16
+    """Channels of the background's network at its finest."""
+
+    def __post_init__(self) -> None:
+        if self.background % GROUPS:
+            raise ValueError(f"renderer.background {self.background} must be a multiple of {GROUPS}")
 
 
 @dataclass(frozen=True)
@@ -151,6 +167,10 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     mirror: bool = False
     """Mirror every second sample; the paper speaks of none."""
+    colour: float = 0.0
+    """Largest change of colours, alike in source and driving frame (`data.PairOptions.colour`)."""
+    photo_share: float = 0.0
+    """Share of the pairs that are a photo and its face in another pose, by meshwarp (`data.pseudo_pairs`)."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Of Adam."""
     learning_rate: float = 1e-4
@@ -193,14 +213,23 @@ class Config:
             generator=GeneratorConfig(
                 hidden=64, expansion=2, stem=8, conditional_blocks=2, last=16, plane_channels=8, plane_decay=0.9
             ),
-            renderer=RendererConfig(neurons=16, colours=8, samples=(8, 8), upsampling=(16, 8)),
+            renderer=RendererConfig(
+                neurons=16,
+                colours=8,
+                samples=(8, 8),
+                upsampling=(16, 8),
+                head_prior=True,
+                split=True,
+                detail=True,
+                background=8,
+            ),
             discriminator=(512, 32),
             loss=LossConfig(perceptual_network="none"),
             learning_rate=2e-3,
             discriminator_learning_rate=1e-3,
             batch=2,
             steps=20,
-            adversarial_steps=5,
+            adversarial_steps=20,
             ema=0.9,
         )
 
@@ -213,10 +242,20 @@ class Config:
                 image_size=128, stem=32, widths=(32, 64, 128, 256), learning_rate=3e-4, batch=4, steps=4000
             ),
             generator=GeneratorConfig(hidden=256, stem=16, conditional_blocks=4, last=48, plane_channels=16),
-            renderer=RendererConfig(neurons=32, colours=16, samples=(24, 24), upsampling=(32, 16)),
+            renderer=RendererConfig(
+                neurons=32,
+                colours=16,
+                samples=(16, 16),
+                upsampling=(32, 16),
+                head_prior=True,
+                split=True,
+                detail=True,
+            ),
             discriminator=(4096, 128),
             loss=LossConfig(perceptual_network="tracker"),
             mirror=True,
+            colour=0.1,
+            photo_share=0.4,
             learning_rate=3e-4,
             discriminator_learning_rate=3e-5,
             schedule=Schedule(),

@@ -7,26 +7,10 @@ from itertools import pairwise
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from portrayal.systems.export3d.config import GROUPS, GeneratorConfig
-from portrayal.systems.export3d.renderer import enlarge
+from portrayal.systems.export3d.config import GeneratorConfig
+from portrayal.systems.export3d.layers import ConvBlock, enlarge
 from portrayal.systems.export3d.vit import EAdaLnVitBlock, OverlapPatchMerge, ShuffleUp, VitBlock
-
-SLOPE = 0.2
-"""Of the leaky ReLUs."""
-
-
-class ConvBlock(nn.Module):
-    """Convolution, group norm, leaky ReLU."""
-
-    def __init__(self, c_in: int, c_out: int, *, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
-        self.norm = nn.GroupNorm(GROUPS, c_out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.norm(self.conv(x)), SLOPE)
 
 
 class ImageFeatures(nn.Module):

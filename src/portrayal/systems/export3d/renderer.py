@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from portrayal.errors import InputError
 from portrayal.nn.precision import in_float32
-from portrayal.nn.rendering.rays import camera_rays
+from portrayal.nn.rendering.rays import box_limits, camera_rays
 from portrayal.nn.rendering.volume import Draws, RayConfig, Rendered, middle_draws, random_draws, render_rays
 from portrayal.nn.super_resolution import split_feature
 from portrayal.nn.triplane import triplane_field
 from portrayal.systems.export3d.config import RendererConfig
+from portrayal.systems.export3d.detail import Background, SourceView, fetch, places_in_source
+from portrayal.systems.export3d.head import ellipsoid_planes
+from portrayal.systems.export3d.layers import SLOPE, enlarge
 
-SLOPE = 0.2
-"""Of the leaky ReLUs."""
+OFFSET = 2
+"""Further colours: where the source shows a point, beside where it should."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,29 @@ class View:
     """(b, H / 4, W / 4) world units along the ray."""
     opacity: Tensor
     """(b, H / 4, W / 4) in [0, 1]."""
+    fetched: Fetched | None = None
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """How the source's pixels and those that were made come together (`RendererConfig.detail`)."""
+
+    made: Tensor
+    """(b, 3, H, W), about [0, 1]: the picture without the source's pixels."""
+    share: Tensor
+    """(b, 1, H, W) in [0, 1], of the source's pixels."""
+    places: Tensor
+    """(b, 2, H / 4, W / 4) of `detail.places_in_source`."""
+    opacity: Tensor | None
+    """As `detail.fetch` takes it."""
+
+    def over(self, picture: Tensor) -> Tensor:
+        """The view in the resolution of the source's picture (b, 3, s, s)."""
+        size = picture.shape[-2:]
+        made, share = (
+            F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (self.made, self.share)
+        )
+        return torch.lerp(made, fetch(picture, self.places, self.opacity), share)
 
 
 class TwoMlps(nn.Module):
@@ -60,50 +87,121 @@ class TwoMlps(nn.Module):
 class PlainBlock(nn.Module):
     """A block of StyleGAN2's "output skips" with plain convolutions: twice the size, and a part of the picture."""
 
-    def __init__(self, c_in: int, c_out: int) -> None:
+    def __init__(self, c_in: int, c_out: int, *, given: int = 0) -> None:
+        """`given`: further channels of the input, which have twice its size already."""
         super().__init__()
-        self.conv0, self.conv1 = nn.Conv2d(c_in, c_out, 3, 1, 1), nn.Conv2d(c_out, c_out, 3, 1, 1)
+        self.conv0, self.conv1 = nn.Conv2d(c_in + given, c_out, 3, 1, 1), nn.Conv2d(c_out, c_out, 3, 1, 1)
         self.to_rgb = nn.Conv2d(c_out, 3, 1)
 
-    def forward(self, x: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, image: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
         """(b, c_in, h, w) and (b, 3, h, w) to (b, c_out, 2 h, 2 w) and (b, 3, 2 h, 2 w)."""
-        x = F.leaky_relu(self.conv0(enlarge(x)), SLOPE)
+        x = F.leaky_relu(self.conv0(torch.cat([enlarge(x), *given], 1)), SLOPE)
         x = F.leaky_relu(self.conv1(x), SLOPE)
         return x, enlarge(image) + self.to_rgb(x)
-
-
-def enlarge(x: Tensor) -> Tensor:
-    """Twice the size with the filter of `nn.resample.double`; but the border goes on instead of fading to grey."""
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class Renderer(nn.Module):
     """A tri-plane and a camera to D_raw and D."""
 
+    head: Tensor
+    """(3, c, H / 2, W / 2) of `head.ellipsoid_planes`, or () zero: added to every tri-plane."""
+
     def __init__(self, config: RendererConfig, *, plane_channels: int, image_size: int) -> None:
         super().__init__()
+        self.config = config
         self.side = image_size // 4
         """Of D_raw."""
         coarse, fine = config.samples
         self.rays = RayConfig(coarse_samples=coarse, fine_samples=fine, limits=None, box_size=config.box_size)
-        self.mlps = TwoMlps(plane_channels, neurons=config.neurons, colours=config.colours)
+        self.mlps = TwoMlps(plane_channels, neurons=config.neurons, colours=config.colours + OFFSET * config.detail)
         widths = (config.colours, *config.upsampling)
-        self.super_resolution = nn.ModuleList(PlainBlock(c_in, c_out) for c_in, c_out in pairwise(widths))
+        self.super_resolution = nn.ModuleList(
+            PlainBlock(c_in, c_out, given=3 * config.detail) for c_in, c_out in pairwise(widths)
+        )
+        self.background = Background(config.background, config.colours) if config.split else None
+        self.share = nn.Conv2d(widths[-1], 1, 1) if config.detail else None
+        prior = ellipsoid_planes(plane_channels, image_size // 2, box_size=config.box_size)
+        self.register_buffer("head", prior if config.head_prior else torch.zeros(()), persistent=False)
+        self._begin()
 
-    def forward(self, planes: Tensor, camera: Tensor, *, generator: torch.Generator | None = None) -> View:
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """What is known before training: the head's place, and that a point is fetched from where it should be."""
+        if self.config.detail:
+            for parameter in self.mlps.to_colour[2].parameters():
+                parameter[-OFFSET:] = 0
+        if self.config.head_prior:
+            # One neuron reads 1 - r^2; raw density 21 in the middle of the head, -1 on its surface, -3 away from it.
+            (first, bias), (last, last_bias) = (layer.parameters() for layer in list(self.mlps.to_density)[::2])
+            first[0], bias[0] = 0, 0
+            first[0, 0] = 8
+            last[0, 0], last_bias[0] = 3, -3
+
+    def forward(
+        self,
+        planes: Tensor,
+        camera: Tensor,
+        *,
+        source: SourceView | None = None,
+        generator: torch.Generator | None = None,
+    ) -> View:
         """
         Args:
             planes: (b, 3, c, H / 2, W / 2), as in `nn.triplane`.
             camera: (b, 25), `face.camera`.
+            source: needed by `RendererConfig.split` and `detail`.
             generator: of the samples' places in training; in evaluation mode they are the same for every ray.
         """
-        rendered = self.march(planes, camera, generator=generator)
-        raw, feature = split_feature(rendered.colour, height=self.side, width=self.side)
-        x, image = feature, raw
-        for block in self.super_resolution:
-            x, image = block(x, image)
+        return self.finish(self.march(planes, camera, generator=generator), camera, source)
+
+    def finish(
+        self, rendered: Rendered, camera: Tensor, source: SourceView | None, background: Tensor | None = None
+    ) -> View:
+        """From the rays to the picture: background, super-resolution, the source's pixels.
+
+        Args:
+            background: of the source, where it is known already.
+
+        Raises:
+            InputError: there is no source, and the configuration needs one.
+        """
+        if source is None and (self.config.split or self.config.detail):
+            raise InputError("renderer.split and renderer.detail are set: the renderer needs the source and its camera")
+        colours, offset = rendered.colour.tensor_split([self.config.colours], -1)
         depth, opacity = (value.unflatten(-1, (self.side, self.side)) for value in (rendered.depth, rendered.opacity))
-        return View((raw + 1) / 2, (image.float() + 1) / 2, depth, opacity)
+        raw, feature = split_feature(colours, height=self.side, width=self.side)
+        if self.background is not None:
+            if background is None:
+                assert source is not None
+                background = self.background(source)
+            # Rays give colours times opacity, in [0, 1]; `split_feature` has moved them to [-1, 1].
+            feature = feature + 2 * (1 - opacity[:, None]) * background
+            raw = feature[:, :3]
+        if self.share is None:
+            return View((raw + 1) / 2, (self._enlarged(feature, raw, [])[1].float() + 1) / 2, depth, opacity)
+        assert source is not None
+        places = self._places(rendered.depth, rendered.opacity, offset, camera, source.camera)
+        head = opacity[:, None] if self.config.split else None
+        pixels = fetch(source.picture, places, head)
+        x, image = self._enlarged(feature, raw, [F.avg_pool2d(2 * pixels - 1, 2), 2 * pixels - 1])
+        made, share = (image.float() + 1) / 2, torch.sigmoid(self.share(x).float())
+        return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, Fetched(made, share, places, head))
+
+    def _enlarged(self, feature: Tensor, raw: Tensor, given: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The last feature (b, c, H, W) and the picture (b, 3, H, W) in [-1, 1]."""
+        x, image = feature, raw
+        for level, block in enumerate(self.super_resolution):
+            x, image = block(x, image, *given[level : level + 1])
+        return x, image
+
+    @in_float32
+    def _places(self, depth: Tensor, opacity: Tensor, offset: Tensor, camera: Tensor, source: Tensor) -> Tensor:
+        """(b, 2, H / 4, W / 4) of `detail.places_in_source`, of rays as `march` gives them."""
+        origins, directions = camera_rays(camera, height=self.side, width=self.side)
+        points = origins + depth[..., None] * directions
+        # Rays give offsets times opacity.
+        places = places_in_source(points, offset / opacity[..., None].clamp_min(1e-3), source)
+        return places.mT.unflatten(-1, (self.side, self.side))
 
     @in_float32
     def march(self, planes: Tensor, camera: Tensor, *, generator: torch.Generator | None = None) -> Rendered:
@@ -112,5 +210,12 @@ class Renderer(nn.Module):
         draws: Draws = (
             random_draws(origins, self.rays, generator) if self.training else middle_draws(origins, self.rays)
         )
-        field = triplane_field(planes, self.mlps, box_size=self.rays.box_size)
-        return render_rays(field, origins, directions, self.rays, draws)
+        field = triplane_field(planes + self.head, self.mlps, box_size=self.rays.box_size)
+        return self._inside(render_rays(field, origins, directions, self.rays, draws), origins, directions)
+
+    def _inside(self, rendered: Rendered, origins: Tensor, directions: Tensor) -> Rendered:
+        """With `split` nothing but background beside the planes' cube."""
+        if not self.config.split:
+            return rendered
+        hit = box_limits(origins, directions, box_size=self.config.box_size)[2]
+        return replace(rendered, colour=rendered.colour * hit[..., None], opacity=rendered.opacity * hit)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -55,12 +55,15 @@ class Pair:
     """(b, 2, 2) radians."""
     camera: Tensor
     """(b, 25)."""
+    source_camera: Tensor
+    """(b, 25) of the source."""
 
     @classmethod
     def of(cls, batch: Batch) -> Pair:
         """A batch of `data.clip_frames.ClipFrames` with two frames per clip."""
-        pictures = batch["pictures"].float() / 255
-        return cls(pictures[:, 0], pictures[:, 1], *(batch[name][:, 1] for name in ("expression", "gaze", "camera")))
+        pictures, camera = batch["pictures"].float() / 255, batch["camera"]
+        expression, gaze = batch["expression"][:, 1], batch["gaze"][:, 1]
+        return cls(pictures[:, 0], pictures[:, 1], expression, gaze, camera[:, 1], camera[:, 0])
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
@@ -85,7 +88,7 @@ def frozen(config: Config) -> dict[str, nn.Module]:
 def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
     """Adam for generator and renderer, and one for the discriminator where there is one (4.2)."""
     model = model_of(modules)
-    model.expression_encoder.requires_grad_(False)
+    model.expression_encoder.requires_grad_(config.clebs.encoding == "end-to-end")
     trained = [p for p in model.parameters() if p.requires_grad]
     chosen: dict[str, torch.optim.Optimizer] = {
         "model": torch.optim.Adam(trained, lr=config.learning_rate, betas=config.betas)
@@ -98,22 +101,28 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
-    return _pairs(root, "train", config, seed=seed, samples=samples, mirror=config.mirror)
-
-
-def _pairs(root: Path, split: Split, config: Config, *, seed: int, samples: int, mirror: bool) -> ClipFrames:
-    return ClipFrames(root, split, size=config.image_size, seed=seed, samples=samples, count=2, mirror=mirror)
+    return ClipFrames(
+        root,
+        "train",
+        size=config.image_size,
+        seed=seed,
+        samples=samples,
+        count=2,
+        mirror=config.mirror,
+        colour=config.colour,
+        photo_share=config.photo_share,
+    )
 
 
 def reconstruction_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
     """One step of equation 11."""
-    check_encoder(state)
+    check_encoder(state, config)
     pair = Pair.of(batch)
     view, planes = reconstruct(model_of(state.networks), pair)
     terms = losses.reconstruction_terms(view, pair.driving, perceptual_of(state))
     state.backward(weighted(terms, config))
     state.step_optimizer("model", clip=CLIP)
-    follow(state, planes)
+    follow(state, planes, pair)
     return {name: term.detach() for name, term in terms.items()} | {"psnr": psnr(view, pair).mean()}
 
 
@@ -128,7 +137,7 @@ def adversarial_step(state: TrainState, batch: Batch, config: Config) -> dict[st
         terms["adversarial"] = generator_loss(discriminator(2 * view.picture - 1, pair.camera))
         state.backward(weighted(terms, config))
         state.step_optimizer("model", clip=CLIP)
-    follow(state, planes)
+    follow(state, planes, pair)
     with state.only("discriminator"):
         logits = (discriminator(2 * x - 1, pair.camera) for x in (pair.driving, view.picture.detach()))
         terms["discriminator"] = discriminator_loss(*logits)
@@ -140,7 +149,7 @@ def adversarial_step(state: TrainState, batch: Batch, config: Config) -> dict[st
 def reconstruct(model: Export3d, pair: Pair) -> tuple[View, Tensor]:
     """As `Export3d.forward`."""
     gaze = pair.gaze if model.expression_encoder.gaze else None
-    return model(pair.source, pair.expression, pair.camera, gaze=gaze)
+    return model(pair.source, pair.expression, pair.camera, gaze=gaze, source_camera=pair.source_camera)
 
 
 def weighted(terms: dict[str, Tensor], config: Config) -> Tensor:
@@ -151,18 +160,29 @@ def weighted(terms: dict[str, Tensor], config: Config) -> Tensor:
     return total + weights.adversarial * terms["adversarial"] if "adversarial" in terms else total
 
 
-def follow(state: TrainState, planes: Tensor) -> None:
-    """T_EMA takes one step for each of the optimizer's; with --accumulate it sees the last part of the batch."""
-    if state.gradients.complete and not state.gradients.dry:
-        model_of(state.networks).generator.follow(planes)
+def follow(state: TrainState, planes: Tensor, pair: Pair) -> None:
+    """T_EMA takes one step for each of the optimizer's; with --accumulate it sees the last part of the batch. So does
+    what the model remembers of its training data."""
+    if not state.gradients.complete or state.gradients.dry:
+        return
+    model = model_of(state.networks)
+    model.generator.follow(planes)
+    encoder = model.expression_encoder
+    with torch.no_grad(), torch.autocast(planes.device.type, enabled=False):
+        coefficients = encoder.coefficients(pair.expression, pair.gaze if encoder.gaze else None)
+        model.seen.add(pair.expression, coefficients, pair.camera)
 
 
-def check_encoder(state: TrainState) -> None:
+def check_encoder(state: TrainState, config: Config) -> None:
     """
     Raises:
-        InputError: CLeBS is not trained.
+        InputError: CLeBS is to be trained before, and is not.
     """
-    if state.step == 0 and not bool(model_of(state.networks).expression_encoder.pretrained):
+    if (
+        config.clebs.encoding == "pretrained"
+        and state.step == 0
+        and not bool(model_of(state.networks).expression_encoder.pretrained)
+    ):
         raise InputError(
             "the stage reconstruction needs a trained expression encoder: give the weights file of the stage clebs "
             "with --init"
@@ -230,7 +250,10 @@ def validate(state: TrainState, config: Config, root: Path) -> dict[str, float]:
 @lru_cache(maxsize=4)
 def held_out(root: Path, config: Config, count: int) -> Batch:
     """The first `count` validation pairs; of a folder without validation clips, training pairs."""
-    read = partial(_pairs, root, config=config, seed=0, samples=count, mirror=False)
+
+    def read(split: Split) -> ClipFrames:
+        return ClipFrames(root, split, size=config.image_size, seed=0, samples=count, count=2)
+
     return default_collate(held_out_samples(read, count))
 
 

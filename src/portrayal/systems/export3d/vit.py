@@ -28,14 +28,14 @@ class OverlapPatchMerge(nn.Module):
 class ExpressionNorm(nn.Module):
     """EAdaLN(x, beta') = sigma(beta') LN(x) + mu(beta') (equation 5).
 
-    sigma and mu are one linear layer; it begins with sigma = 1 and mu = 0, a plain layer norm.
+    sigma and mu are one linear layer; it begins near sigma = 1 and mu = 0, a plain layer norm.
     """
 
     def __init__(self, channels: int, dimension: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels, elementwise_affine=False)
         self.scale_shift = nn.Linear(dimension, 2 * channels)
-        nn.init.zeros_(self.scale_shift.weight)
+        nn.init.normal_(self.scale_shift.weight, std=0.01)
         with torch.no_grad():
             self.scale_shift.bias.copy_(torch.cat([torch.ones(channels), torch.zeros(channels)]))
 

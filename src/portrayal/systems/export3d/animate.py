@@ -1,0 +1,193 @@
+"""Encode a portrait once, then give its tri-plane the expression of each frame and look at it with each frame's camera.
+
+Expression b and camera are those of `FaceParams`, which `motion.retarget` has moved onto the portrait: nothing else of
+the driving person comes in (Sec. 3). The planes follow from the expression alone, so while only the camera moves they
+are made once (novel views).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from portrayal.motion.options import RetargetOptions
+from portrayal.systems.export3d.config import Config
+from portrayal.systems.export3d.detail import SourceView
+from portrayal.systems.export3d.model import Export3d
+from portrayal.systems.export3d.renderer import View
+from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
+
+FRAMES_AT_ONCE = 4
+UNSURE = 0.5
+"""Confidence of the tracker under which a driving frame is named."""
+NAMED = 4
+"""Stretches of frames that a remark names."""
+
+
+@dataclass(frozen=True)
+class Export3dSource(Source):
+    """A portrait as the networks know it."""
+
+    view: SourceView
+    """The portrait at the model's size."""
+    tokens: Tensor
+    """(1, n, h) visual tokens, before any expression (Sec. 3.2)."""
+    background: Tensor | None
+    """(1, c, H / 4, W / 4), with `RendererConfig.split`."""
+
+
+@dataclass(frozen=True)
+class Export3dDriving(Driving):
+    """A motion; expression and camera are in `params`."""
+
+    change: Tensor
+    """(t, n) what is added to the coefficients lambda (S 1.6)."""
+
+
+def build(config: Config) -> Export3d:
+    """The model; weights are loaded separately."""
+    return Export3d(config)
+
+
+def encode_source(model: Export3d, portrait: Portrait) -> Export3dSource:
+    """
+    Args:
+        portrait: (1, 3, h, w) square crop of any size, scaled to `Config.image_size` here.
+
+    Raises:
+        ValueError: the portrait is not one square picture with one frame of parameters.
+    """
+    portrait.require_square()
+    size = (model.config.image_size,) * 2
+    picture = F.interpolate(portrait.image, size, mode="bilinear", align_corners=False, antialias=True)
+    view = SourceView(picture, portrait.params.camera.to(picture))
+    network = model.renderer.background
+    return Export3dSource(portrait, view, model.generator.encode(picture), None if network is None else network(view))
+
+
+def driving_pixels(model: Export3d) -> int | None:
+    """None: the motion follows from the face parameters."""
+    return None
+
+
+def encode_driving(model: Export3d, clip: FaceClip) -> Export3dDriving:
+    """The motion of a clip; its pixels are not looked at."""
+    change = clip.params.scale.new_zeros(len(clip.params), model.config.clebs.coefficients)
+    return Export3dDriving(clip.params, clip.times, change)
+
+
+def retarget_codes(driving: Export3dDriving, options: RetargetOptions) -> Export3dDriving:
+    """Nothing to do: expression and camera are on the source already."""
+    return driving
+
+
+def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[Tensor]:
+    """Draw the portrait with a motion that is already retargeted to it.
+
+    Yields:
+        (b, 3, h, w) float32 [0, 1], b up to `FRAMES_AT_ONCE`.
+    """
+    for view in views(model, source, driving):
+        picture = source.portrait.image.expand(len(view.raw), -1, -1, -1)
+        if view.fetched is not None:
+            yield view.fetched.over(picture).clamp(0, 1)
+        else:
+            size = picture.shape[-2:]
+            yield F.interpolate(view.picture, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+
+
+def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[View]:
+    """What the cameras of a motion see, up to `FRAMES_AT_ONCE` frames at a time, with depth and opacity."""
+    shown, planes = source.tokens.new_empty(0), source.tokens.new_empty(0)
+    for start in range(0, len(driving), FRAMES_AT_ONCE):
+        part = driving[start : start + FRAMES_AT_ONCE]
+        wanted = torch.cat([part.params.expression, part.params.gaze.flatten(1), part.change], 1)
+        if bool((wanted == wanted[:1]).all()):
+            wanted = wanted[:1]
+        if not torch.equal(wanted, shown):
+            shown, planes = wanted, planes_of(model, source, codes_of(model, part[: len(wanted)]))
+        camera = part.params.camera
+        rendered = model.renderer.march(planes.expand(len(part), -1, -1, -1, -1), camera)
+        whole = SourceView(*(x.expand(len(part), *x.shape[1:]) for x in (source.view.picture, source.view.camera)))
+        yield model.renderer.finish(rendered, camera, whole, source.background)
+
+
+def codes_of(model: Export3d, driving: Export3dDriving) -> Tensor:
+    """(t, d) what the generator is told of each frame's expression."""
+    params = driving.params
+    expression = model.seen.limited(params.expression)[0]
+    gaze = params.gaze if model.config.clebs.gaze else None
+    if model.config.clebs.encoding == "direct":
+        return model.code(expression, gaze)
+    encoder = model.expression_encoder
+    return encoder.scale_basis(encoder.coefficients(expression, gaze) + driving.change)
+
+
+def planes_of(model: Export3d, source: Export3dSource, codes: Tensor) -> Tensor:
+    """(t, 3, c, H / 2, W / 2) tri-planes of the source with the expressions (t, d)."""
+    tokens = source.tokens.expand(len(codes), -1, -1)
+    return model.generator.stabilise(model.generator.decode(tokens, codes))
+
+
+def remarks(model: Export3d, driving: Export3dDriving) -> tuple[str, ...]:
+    """What is to be said of a motion that is on its source already: frames that the model cannot be trusted with."""
+    params = driving.params
+    limited = model.seen.limited(params.expression)[1]
+    outside = model.seen.outside(params.camera)
+    unsure = (params.confidence > 0) & (params.confidence < UNSURE)
+    told = []
+    if bool(limited.any()):
+        told.append(f"The expression goes beyond what was trained and is held back in {frame_numbers(limited)}.")
+    if bool(outside.any()):
+        low, high = (model.seen.angles.rad2deg()).round().int().tolist()
+        told.append(
+            f"The head turns further than any in training (yaw {low[0]} to {high[0]}, pitch {low[1]} to {high[1]} "
+            f"degrees) in {frame_numbers(outside)}; expect smears there, or lower --strength."
+        )
+    if bool(unsure.any()):
+        told.append(
+            f"The tracker is not sure of the driving face in {frame_numbers(unsure)}; look at the result there."
+        )
+    return tuple(told)
+
+
+def frame_numbers(marked: Tensor) -> str:
+    """(t,) bool to words: the stretches of marked frames, the first few of them."""
+    numbers = marked.nonzero()[:, 0].tolist()
+    stretches: list[list[int]] = []
+    for number in numbers:
+        if stretches and number == stretches[-1][1] + 1:
+            stretches[-1][1] = number
+        else:
+            stretches.append([number, number])
+    words = [str(a) if a == b else f"{a}-{b}" for a, b in stretches]
+    more = f" and {len(words) - NAMED} more stretches" if len(words) > NAMED else ""
+    return f"frame{'s' if len(numbers) > 1 else ''} {', '.join(words[:NAMED])}{more}"
+
+
+def direction_names(model: Export3d) -> tuple[str, ...]:
+    """The vectors of the learned basis V (equation 2)."""
+    return tuple(f"basis-{i}" for i in range(1, 1 + model.config.clebs.coefficients))
+
+
+def move_along(model: Export3d, source: Export3dSource, name: str, amounts: Tensor) -> Export3dDriving:
+    """The source's expression scaled along one vector of the basis (Fig. 8, S 1.6).
+
+    Args:
+        amounts: (n,) of half the range that lambda had in training.
+
+    Returns:
+        n frames, ready for `render`.
+    """
+    params: FaceParams = source.portrait.params[[0] * len(amounts)]
+    index = direction_names(model).index(name)
+    low, high = model.seen.coefficients[:, index]
+    half = (high - low) / 2 if model.seen.known else torch.ones_like(low)
+    change = params.scale.new_zeros(len(amounts), model.config.clebs.coefficients)
+    change[:, index] = amounts.to(change) * half
+    return Export3dDriving(params, tuple(Fraction(i, 25) for i in range(len(amounts))), change)

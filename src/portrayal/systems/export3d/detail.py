@@ -1,0 +1,95 @@
+"""What the source's own pixels add to a view: the background behind the head, and the detail on it.
+
+Beyond the paper. It names as a limit that its background turns with the head (S 1.7): `Background` makes one from the
+source, which stays where it is (`RendererConfig.split`). `fetch` reads the source's pixels along the rendered surface,
+for a super-resolution that then need not invent them (`RendererConfig.detail`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from portrayal.face.camera import world_to_picture
+from portrayal.systems.export3d.head import silhouette
+from portrayal.systems.export3d.layers import ConvBlock
+
+REACH = 0.4
+"""How far the planes can move the place that a point is fetched from, in halves of the picture's side."""
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """The source and the camera that took it."""
+
+    picture: Tensor
+    """(b, 3, H, W) in [0, 1]."""
+    camera: Tensor
+    """(b, 25)."""
+
+
+class Background(nn.Module):
+    """What is behind the head: the source without it, filled in. (b, 3, H, W) to colours (b, c, H / 4, W / 4)."""
+
+    def __init__(self, width: int, colours: int) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(
+            [
+                ConvBlock(4, width, stride=2),
+                ConvBlock(width, width, stride=2),
+                ConvBlock(width, 2 * width, stride=2),
+                ConvBlock(2 * width, 2 * width, stride=2),
+                ConvBlock(2 * width, 2 * width, stride=2),
+            ]
+        )
+        self.up = nn.ModuleList(
+            [ConvBlock(4 * width, 2 * width), ConvBlock(4 * width, 2 * width), ConvBlock(3 * width, width)]
+        )
+        self.last = nn.Conv2d(width, colours, 3, 1, 1)
+
+    def forward(self, source: SourceView) -> Tensor:
+        """(b, colours, H / 4, W / 4) in [0, 1]."""
+        hidden = silhouette(source.camera, side=source.picture.shape[-1])
+        x = torch.cat([(2 * source.picture - 1) * (1 - hidden), hidden], 1)
+        maps = []
+        for block in self.down:
+            x = block(x)
+            maps.append(x)
+        for block, finer in zip(self.up, maps[-2:0:-1], strict=True):
+            x = block(torch.cat([F.interpolate(x, size=finer.shape[-2:]), finer], 1))
+        return torch.sigmoid(self.last(x).float())
+
+
+def places_in_source(points: Tensor, offset: Tensor, camera: Tensor) -> Tensor:
+    """Where the source shows what a view shows.
+
+    Args:
+        points: (b, r, 3) world, what the view's rays meet. offset: (b, r, 2) in [0, 1], 0.5 for none.
+        camera: (b, 25) of the source.
+
+    Returns:
+        (b, r, 2) in [-1, 1] where it is inside the picture.
+    """
+    return 2 * world_to_picture(points, camera, width=1, height=1) - 1 + REACH * (2 * offset - 1)
+
+
+def fetch(picture: Tensor, places: Tensor, opacity: Tensor | None) -> Tensor:
+    """The source's pixels as the view sees them.
+
+    Args:
+        picture: (b, 3, s, s). places: (b, 2, h, w) of `places_in_source`; enlarged to s.
+        opacity: (b, 1, h, w) of the head; the rest shows the pixel of the same place. None: the head is everywhere.
+
+    Returns:
+        (b, 3, s, s).
+    """
+    size = picture.shape[-2:]
+    grid = F.interpolate(places, size=size, mode="bilinear", align_corners=False).movedim(1, -1)
+    moved = F.grid_sample(picture, grid.to(picture), mode="bilinear", padding_mode="border", align_corners=False)
+    if opacity is None:
+        return moved
+    share = F.interpolate(opacity, size=size, mode="bilinear", align_corners=False).to(picture)
+    return torch.lerp(picture, moved, share)

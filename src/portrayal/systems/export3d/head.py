@@ -1,0 +1,47 @@
+"""A head's rough shape, in the world of the tri-plane: where a picture shows it, and a first guess of the density.
+
+Not the paper's; `RendererConfig.split` and `GeneratorConfig.head_prior` need it. The numbers are those of an adult's
+head with hair (about 17 x 24 x 19 cm) around the origin of `face.camera`'s world, 6 cm behind the face.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from portrayal.nn.rendering.rays import camera_rays
+from portrayal.nn.triplane import PLANE_COORDINATES
+
+MIDDLE = (0.0, 0.05, -0.06)
+"""World units, x y z."""
+HALF_AXES = (0.24, 0.33, 0.26)
+SHARPNESS = 8.0
+"""Of the silhouette's border, in squared radii."""
+
+
+def silhouette(camera: Tensor, *, side: int, grown: float = 1.2) -> Tensor:
+    """Where cameras see the head: 1 on it, 0 away from it.
+
+    Args:
+        camera: (b, 25). side: of the picture in pixels. grown: factor on the half axes.
+
+    Returns:
+        (b, 1, side, side).
+    """
+    origins, directions = camera_rays(camera, height=side, width=side)
+    axes = origins.new_tensor(HALF_AXES) * grown
+    start, along = (origins - origins.new_tensor(MIDDLE)) / axes, directions / axes
+    nearest = start.square().sum(-1) - (start * along).sum(-1).square() / along.square().sum(-1)
+    return torch.sigmoid(SHARPNESS * (1 - nearest)).unflatten(-1, (side, side))[:, None]
+
+
+def ellipsoid_planes(channels: int, side: int, *, box_size: float) -> Tensor:
+    """Planes (3, channels, side, side) whose mean feature is, in channel 0, 1 - r^2: 1 in the middle of the head, 0 on
+    its surface; and 0 in all others. r^2 is a sum over the axes, which planes can hold."""
+    steps = ((torch.arange(side) + 0.5) / side - 0.5) * box_size
+    squared = [((steps - m) / a).square() for m, a in zip(MIDDLE, HALF_AXES, strict=True)]
+    planes = torch.zeros(3, channels, side, side)
+    xy, xz, _ = PLANE_COORDINATES["orthogonal"]
+    planes[0, 0] = 3 * (1 - squared[xy[0]][None] - squared[xy[1]][:, None])
+    planes[1, 0] = -3 * squared[xz[1]][:, None].expand(side, side)
+    return planes

@@ -1,0 +1,134 @@
+"""From a portrait and a motion to frames: what is made once, what the portrait's own pixels give, what is said."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+import torch
+
+from portrayal.face.camera import camera_from_pose
+from portrayal.face.morphable import fit_params, load_face_model, params_to_landmarks
+from portrayal.face.pose import angles_to_rotation
+from portrayal.systems.export3d import animate
+from portrayal.systems.export3d.animate import Export3dDriving, frame_numbers
+from portrayal.systems.export3d.config import Config
+from portrayal.systems.export3d.model import Export3d
+from portrayal.types import FaceClip, FaceParams, Portrait
+
+SIZE = 160
+TINY = Config.tiny()
+
+
+@pytest.fixture
+def model() -> Export3d:
+    torch.manual_seed(0)
+    return animate.build(TINY).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Portrait:
+    face = load_face_model()
+    start = fit_params(face, face.mean[None] * 40 + torch.tensor([80.0, 80, 0]), width=SIZE, height=SIZE)
+    params = replace(start, landmarks=params_to_landmarks(face, start), confidence=torch.ones(1))
+    return Portrait(torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)), params)
+
+
+def turned(params: FaceParams, yaws: list[float]) -> FaceParams:
+    """The same face with these yaws."""
+    angles = torch.tensor([[yaw, 0.0, 0.0] for yaw in yaws])
+    many = params[[0] * len(yaws)]
+    pose = {"rotation": angles_to_rotation(angles), "translation": many.translation, "scale": many.scale}
+    return many.replace(**pose, camera=camera_from_pose(**pose, width=SIZE, height=SIZE))
+
+
+def motion(model: Export3d, params: FaceParams) -> Export3dDriving:
+    times = tuple(Fraction(i, 25) for i in range(len(params)))
+    return animate.encode_driving(model, FaceClip(torch.empty(len(params), 3, 0, 0), params, times))
+
+
+def count_planes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    made: list[int] = []
+    whole = animate.planes_of
+    monkeypatch.setattr(animate, "planes_of", lambda m, s, codes: made.append(len(codes)) or whole(m, s, codes))
+    return made
+
+
+def test_planes_are_made_once_while_only_the_camera_moves(model, portrait, monkeypatch):
+    made = count_planes(monkeypatch)
+    source = animate.encode_source(model, portrait)
+    frames = torch.cat(
+        list(animate.render(model, source, motion(model, turned(portrait.params, [0.0] * 5 + [0.3] * 5))))
+    )
+    assert made == [1]
+    assert frames.shape == (10, 3, SIZE, SIZE)
+    assert (frames[0] - frames[9]).abs().mean() > 1e-3
+
+
+def test_planes_are_made_for_every_expression(model, portrait, monkeypatch):
+    made = count_planes(monkeypatch)
+    params = portrait.params[[0] * 6]
+    params = params.replace(expression=params.expression + torch.arange(6.0)[:, None])
+    list(animate.render(model, animate.encode_source(model, portrait), motion(model, params)))
+    assert made == [4, 2]
+
+
+def test_a_large_portrait_keeps_its_own_pixels(model, portrait):
+    """Where the network trusts the source and there is no head, what comes out is the portrait itself."""
+    torch.nn.init.zeros_(model.renderer.share.weight)
+    torch.nn.init.constant_(model.renderer.share.bias, 30)
+    source = animate.encode_source(model, portrait)
+    (frame,) = animate.render(model, source, motion(model, portrait.params))
+    corners = (..., slice(0, 12), slice(0, 12))
+    torch.testing.assert_close(frame[corners], portrait.image[corners], atol=0.02, rtol=0)
+
+
+def test_without_detail_the_picture_is_enlarged(portrait):
+    torch.manual_seed(0)
+    config = replace(TINY, renderer=replace(TINY.renderer, detail=False, split=False))
+    plain = animate.build(config).eval().requires_grad_(False)
+    (frame,) = animate.render(plain, animate.encode_source(plain, portrait), motion(plain, portrait.params))
+    assert frame.shape == (1, 3, SIZE, SIZE)
+
+
+def test_moving_along_a_vector_changes_one_coefficient_by_its_range(model, portrait):
+    assert animate.direction_names(model) == tuple(f"basis-{i}" for i in range(1, 11))
+    model.seen.add(torch.randn(4, 64), torch.tensor([[0.0] * 10, [1.0 + i for i in range(10)]]), portrait.params.camera)
+    source = animate.encode_source(model, portrait)
+    driving = animate.move_along(model, source, "basis-3", torch.tensor([-1.0, 0.0, 0.5]))
+    expected = torch.zeros(3, 10)
+    expected[:, 2] = torch.tensor([-1.5, 0.0, 0.75])
+    torch.testing.assert_close(driving.change, expected)
+    codes = animate.codes_of(model, driving)
+    moved = (codes[2] - codes[1]) @ model.expression_encoder.basis().T
+    torch.testing.assert_close(moved, expected[2], atol=1e-5, rtol=0)
+
+
+def test_remarks_name_the_frames(model, portrait):
+    params = turned(portrait.params, [0.0, 0.1, 0.9, 0.9, 0.0])
+    assert animate.remarks(model, motion(model, params)) == ()
+    model.seen.add(params.expression[:2], torch.zeros(2, 10), params.camera[:2])
+    expression, confidence = params.expression.clone(), params.confidence.clone()
+    expression[4, 0] += 50
+    confidence[:] = torch.tensor([1.0, 0.3, 1.0, 1.0, 0.0])  # a frame without a face is not an unsure one
+    told = animate.remarks(model, motion(model, params.replace(expression=expression, confidence=confidence)))
+    assert len(told) == 3
+    assert "held back in frame 4." in told[0]
+    assert "in frames 2-3;" in told[1]
+    assert "yaw 0 to 6" in told[1]
+    assert "in frame 1;" in told[2]
+
+
+def test_many_stretches_are_summed_up():
+    marked = torch.tensor([True, False] * 6)
+    assert frame_numbers(marked) == "frames 0, 2, 4, 6 and 2 more stretches"
+
+
+@pytest.mark.parametrize("encoding", ["direct", "end-to-end"])
+def test_the_other_encodings_of_table_3_animate(encoding, portrait):
+    torch.manual_seed(0)
+    config = replace(TINY, clebs=replace(TINY.clebs, encoding=encoding))
+    model = animate.build(config).eval().requires_grad_(False)
+    params = portrait.params[[0, 0]]
+    params = params.replace(expression=torch.cat([params.expression[:1], params.expression[1:] + 2]))
+    frames = torch.cat(list(animate.render(model, animate.encode_source(model, portrait), motion(model, params))))
+    assert (frames[0] - frames[1]).abs().max() > 1e-4

@@ -1,0 +1,86 @@
+"""The source's own pixels: fetched from where they are, and a background that does not look at the head."""
+
+import pytest
+import torch
+
+from portrayal.errors import InputError
+from portrayal.nn.rendering.rays import camera_rays
+from portrayal.systems.export3d.config import Config, RendererConfig
+from portrayal.systems.export3d.detail import Background, SourceView, fetch, places_in_source
+from portrayal.systems.export3d.head import silhouette
+from portrayal.systems.export3d.renderer import Renderer
+from tests.systems.export3d.cameras import camera
+
+TINY = Config.tiny()
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def grid(side):
+    steps = (torch.arange(side) + 0.5) / side * 2 - 1
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    return torch.stack([x, y])[None]
+
+
+def test_the_same_camera_fetches_every_pixel_from_its_own_place_at_any_depth():
+    view = camera(0.3)
+    origins, directions = camera_rays(view, height=16, width=16)
+    points = origins + (3 + 2 * torch.rand(1, 256, 1)) * directions
+    places = places_in_source(points, torch.full((1, 256, 2), 0.5), view)
+    torch.testing.assert_close(places.mT.unflatten(-1, (16, 16)), grid(16), atol=1e-4, rtol=0)
+
+
+def test_an_offset_moves_the_place():
+    points = torch.zeros(1, 1, 3)
+    still, moved = (places_in_source(points, torch.tensor([[[x, 0.5]]]), camera()) for x in (0.5, 1.0))
+    torch.testing.assert_close(moved - still, torch.tensor([[[0.4, 0.0]]]))
+
+
+def test_fetched_pixels_and_those_of_the_background():
+    picture, places = torch.rand(1, 3, 32, 32), grid(8)
+    inner = (..., slice(4, -4), slice(4, -4))  # enlarging the places bends them at the border
+    torch.testing.assert_close(fetch(picture, places, None)[inner], picture[inner], atol=1e-5, rtol=0)
+    anywhere = torch.rand(1, 2, 8, 8)
+    torch.testing.assert_close(fetch(picture, anywhere, torch.zeros(1, 1, 8, 8)), picture)
+    shifted = fetch(picture, places + torch.tensor([4 / 16, 0])[:, None, None], torch.ones(1, 1, 8, 8))
+    torch.testing.assert_close(shifted[..., 4:-4, 4:-8], picture[..., 4:-4, 8:-4], atol=1e-5, rtol=0)
+
+
+def test_the_background_knows_nothing_of_the_head():
+    network, view = Background(8, 8).eval(), camera()
+    picture = torch.rand(1, 3, 64, 64)
+    hidden = silhouette(view, side=64) > 0.99
+    assert hidden.float().mean() > 0.1
+    other = torch.where(hidden, torch.rand(1, 3, 64, 64), picture)
+    moved = torch.where(silhouette(view, side=64) < 0.01, torch.rand(1, 3, 64, 64), picture)
+    with torch.no_grad():
+        one, same, differs = (network(SourceView(x, view)) for x in (picture, other, moved))
+    assert one.shape == (1, 8, 16, 16)
+    assert (one - same).abs().max() < 0.01 < 0.03 < (one - differs).abs().max()
+
+
+def test_the_background_does_not_turn_with_the_head():
+    """Where the planes are empty, a camera from the side shows what the one from the front shows."""
+    renderer = Renderer(TINY.renderer, plane_channels=8, image_size=64).eval()
+    source = SourceView(torch.rand(1, 3, 64, 64), camera())
+    planes = 0.1 * torch.randn(1, 3, 8, 32, 32)
+    with torch.no_grad():
+        seen = [renderer(planes, view, source=source).raw for view in (camera(), camera(0.4))]
+        renderer.mlps.to_density[2].bias -= 40
+        empty = [renderer(planes, view, source=source).raw for view in (camera(), camera(0.4))]
+    torch.testing.assert_close(empty[0], empty[1])
+    assert (seen[0] - seen[1]).abs().max() > 0.05
+
+
+def test_a_source_that_is_missing_is_asked_for():
+    renderer = Renderer(TINY.renderer, plane_channels=8, image_size=64)
+    with pytest.raises(InputError, match="needs the source and its camera"):
+        renderer(torch.randn(1, 3, 8, 32, 32), camera())
+
+
+def test_a_width_that_does_not_fit():
+    with pytest.raises(ValueError, match=r"renderer\.background 12 must be a multiple of 8"):
+        RendererConfig(background=12)
