@@ -346,6 +346,13 @@ class Directed(System, Protocol):
         """The source moved along one direction by `amounts` (n,), from -1 to 1 over what was learned: n frames."""
 
 
+class ExpressionCoder(System, Protocol):
+    """What a system with the capability expression_codes exports beside the rest."""
+
+    def expression_codes(self, model: torch.nn.Module, params: FaceParams) -> Tensor:
+        """(t, d) what the system makes of each frame's expression coefficients."""
+
+
 class Remarker(System, Protocol):
     """What a system with the capability remarks exports beside the rest."""
 
@@ -365,6 +372,7 @@ __all__ = [
     "Directed",
     "Driving",
     "Edit",
+    "ExpressionCoder",
     "ExpressionSampler",
     "FaceClip",
     "FaceParams",

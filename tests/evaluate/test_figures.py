@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from portrayal.evaluate.figures import (
     plot_over_time,
     plot_strips,
     plot_tsne,
+    separation,
 )
 from portrayal.face.tracker import load_tracker, pick_device
 from portrayal.media.image import read_image
@@ -33,6 +35,15 @@ def test_tsne_separates_what_is_apart_and_is_repeatable(tmp_path: Path) -> None:
     assert [p.suffix for p in first] == [".png", ".svg"]
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
     assert "anna" in first[1].read_text()
+
+
+def test_separation_is_one_for_islands_and_nothing_for_mixed_groups() -> None:
+    draw = torch.Generator().manual_seed(0)
+    mixed = {name: torch.randn(40, 4, generator=draw) for name in ("anna", "bert", "carl")}
+    apart = {name: 0.01 * codes + 10 * i for i, (name, codes) in enumerate(mixed.items())}
+    assert separation(apart) > 0.99
+    assert abs(separation(mixed)) < 0.1
+    assert math.isnan(separation({"anna": mixed["anna"]}))
 
 
 def test_tsne_needs_codes(tmp_path: Path) -> None:

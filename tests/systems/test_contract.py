@@ -46,6 +46,7 @@ HOOKS = {
     "canonical_face": ("render_canonical",),
     "tuning": ("tune_source",),
     "directions": ("direction_names", "move_along"),
+    "expression_codes": ("expression_codes",),
     "remarks": ("remarks",),
 }
 """Capabilities that ask for functions beside those that every system has."""

@@ -80,6 +80,20 @@ def plot_tsne(codes: Mapping[str, Tensor], path: Path, *, title: str = "", seed:
     return save_figure(figure, path)
 
 
+def separation(codes: Mapping[str, Tensor]) -> float:
+    """How far groups of codes lie apart: Rousseeuw's silhouette in [-1, 1], mean over the codes.
+
+    1: islands; 0: the groups overlap, as expressions without identity do. Not a number for fewer than two groups.
+    """
+    from sklearn.metrics import silhouette_score
+
+    points = torch.cat(list(codes.values())).double().numpy()
+    groups = np.repeat(np.arange(len(codes)), [len(group) for group in codes.values()])
+    if not 2 <= len(np.unique(groups)) < len(points):
+        return float("nan")
+    return float(silhouette_score(points, groups))
+
+
 def plot_error_maps(
     truth: Sequence[UInt8], generated: Mapping[str, Sequence[UInt8]], path: Path, *, largest: float = 0.5
 ) -> tuple[Path, Path]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from portrayal.errors import PortrayalError
 from portrayal.evaluate.dataset import EvalClip, identities
-from portrayal.evaluate.figures import along_basis, plot_error_maps, plot_over_time, plot_strips, plot_tsne
+from portrayal.evaluate.figures import along_basis, plot_error_maps, plot_over_time, plot_strips, plot_tsne, separation
 from portrayal.evaluate.protocols import first_picture, follow, prepare, times_of
 from portrayal.evaluate.run import Evaluator, Outcome
 from portrayal.media.image import UInt8
+from portrayal.types import ExpressionCoder, FaceParams, move
 
 CODES = 40
 """Expression codes per person in the t-SNE."""
@@ -29,28 +31,40 @@ def write_figures(evaluator: Evaluator, outcomes: Sequence[Outcome], clips: Sequ
         names of the PNG files, relative to the output folder; each has an SVG beside it.
     """
     folder = evaluator.output / "figures"
-    files = [_expression_codes(evaluator, clips, folder)]
+    files = _expression_codes(evaluator, clips, folder)
     for outcome in outcomes:
         if outcome.protocol == "same":
             files += _errors(evaluator, outcome, folder)
     files += _basis(evaluator, clips, folder)
-    return [file.relative_to(evaluator.output).as_posix() for file in files if file is not None]
+    return [file.relative_to(evaluator.output).as_posix() for file in files]
 
 
-def _expression_codes(evaluator: Evaluator, clips: Sequence[EvalClip], folder: Path) -> Path | None:
-    codes = {}
+def _expression_codes(evaluator: Evaluator, clips: Sequence[EvalClip], folder: Path) -> list[Path]:
+    """Of the face model, and of each system that makes something else of them (Export3D, Fig. 7)."""
+    people: dict[str, FaceParams] = {}
     for name, group in identities(clips).items():
         try:
             performance = follow(group[0], evaluator.instruments.tracker, evaluator.output / "tracks")
         except PortrayalError:
             continue  # listed by the protocols already
-        expression = performance.params.expression[performance.found]
-        step = max(1, len(expression) // CODES)
-        codes[name] = expression[::step][:CODES]
-    if sum(len(c) for c in codes.values()) < 5:
-        return None
-    title = "Expression coefficients of the tracked clips"
-    return plot_tsne(codes, folder / "expression-tsne", title=title, seed=evaluator.options.seed)[0]
+        seen = performance.params[performance.found]
+        people[name] = seen[:: max(1, len(seen) // CODES)][:CODES]
+    if sum(len(params) for params in people.values()) < 5:
+        return []
+    spaces = {"": {name: params.expression for name, params in people.items()}}
+    for entrant in evaluator.entrants:
+        if "expression_codes" in entrant.capabilities:
+            system, model, device = cast(ExpressionCoder, entrant.system), entrant.model, entrant.device
+            assert model is not None
+            spaces[f"-{entrant.name}"] = {
+                name: system.expression_codes(model, move(params, device)).cpu() for name, params in people.items()
+            }
+    files = []
+    for suffix, codes in spaces.items():
+        whose = f"Expression codes of {suffix[1:]}" if suffix else "Expression coefficients of the face model"
+        title = f"{whose}; apart by person: {separation(codes):.2f}"
+        files.append(plot_tsne(codes, folder / f"expression-tsne{suffix}", title=title, seed=evaluator.options.seed)[0])
+    return files
 
 
 def _errors(evaluator: Evaluator, outcome: Outcome, folder: Path) -> list[Path]:

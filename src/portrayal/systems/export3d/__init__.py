@@ -7,6 +7,7 @@ Which section is where: `docs/systems/export3d.md`.
 from __future__ import annotations
 
 from portrayal.systems.export3d import train, train_clebs
+from portrayal.systems.export3d.ablations import ABLATIONS
 from portrayal.systems.export3d.animate import (
     Export3dDriving,
     Export3dSource,
@@ -15,6 +16,7 @@ from portrayal.systems.export3d.animate import (
     driving_pixels,
     encode_driving,
     encode_source,
+    expression_codes,
     move_along,
     remarks,
     render,
@@ -28,9 +30,10 @@ STAGES = {
     "adversarial": train.ADVERSARIAL,
 }
 DRIVING = Export3dDriving
-CAPABILITIES = frozenset({"pose", "expression", "novel_view", "directions", "remarks"})
+CAPABILITIES = frozenset({"pose", "expression", "novel_view", "directions", "expression_codes", "remarks"})
 
 __all__ = [
+    "ABLATIONS",
     "CAPABILITIES",
     "DRIVING",
     "STAGES",
@@ -42,6 +45,7 @@ __all__ = [
     "driving_pixels",
     "encode_driving",
     "encode_source",
+    "expression_codes",
     "move_along",
     "remarks",
     "render",

@@ -119,13 +119,17 @@ def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> 
 
 def codes_of(model: Export3d, driving: Export3dDriving) -> Tensor:
     """(t, d) what the generator is told of each frame's expression."""
-    params = driving.params
-    expression = model.seen.limited(params.expression)[0]
-    gaze = params.gaze if model.config.clebs.gaze else None
+    codes = expression_codes(model, driving.params)
     if model.config.clebs.encoding == "direct":
-        return model.code(expression, gaze)
-    encoder = model.expression_encoder
-    return encoder.scale_basis(encoder.coefficients(expression, gaze) + driving.change)
+        return codes
+    return codes + model.expression_encoder.scale_basis(driving.change)
+
+
+@torch.no_grad()
+def expression_codes(model: Export3d, params: FaceParams) -> Tensor:
+    """(t, d) beta' of t frames (equation 3, Fig. 7)."""
+    gaze = params.gaze if model.config.clebs.gaze else None
+    return model.code(model.seen.limited(params.expression)[0], gaze)
 
 
 def planes_of(model: Export3d, source: Export3dSource, codes: Tensor) -> Tensor:
