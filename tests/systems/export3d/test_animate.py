@@ -69,7 +69,7 @@ def test_planes_are_made_for_every_expression(model, portrait, monkeypatch):
     params = portrait.params[[0] * 6]
     params = params.replace(expression=params.expression + torch.arange(6.0)[:, None])
     list(animate.render(model, animate.encode_source(model, portrait), motion(model, params)))
-    assert made == [4, 2]
+    assert made == [1] * 6
 
 
 def test_a_large_portrait_keeps_its_own_pixels(model, portrait):
@@ -84,7 +84,8 @@ def test_a_large_portrait_keeps_its_own_pixels(model, portrait):
 
 def test_without_detail_the_picture_is_enlarged(portrait):
     torch.manual_seed(0)
-    config = replace(TINY, renderer=replace(TINY.renderer, detail=False, split=False))
+    renderer = replace(TINY.renderer, detail=False, split=False)
+    config = replace(TINY, generator=replace(TINY.generator, lift=False), renderer=renderer)
     plain = animate.build(config).eval().requires_grad_(False)
     (frame,) = animate.render(plain, animate.encode_source(plain, portrait), motion(plain, portrait.params))
     assert frame.shape == (1, 3, SIZE, SIZE)

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from portrayal.errors import InputError
+from portrayal.face.camera import world_to_picture
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.systems.export3d.config import Config, RendererConfig
-from portrayal.systems.export3d.detail import Background, SourceView, fetch, places_in_source
-from portrayal.systems.export3d.head import silhouette
+from portrayal.systems.export3d.detail import Background, Lift, SourceView, fetch, places_in_source
+from portrayal.systems.export3d.generator import TriplaneGenerator
+from portrayal.systems.export3d.head import HALF_AXES, MIDDLE, silhouette
 from portrayal.systems.export3d.renderer import Renderer
 from tests.systems.export3d.cameras import camera
 
@@ -84,3 +86,30 @@ def test_a_source_that_is_missing_is_asked_for():
 def test_a_width_that_does_not_fit():
     with pytest.raises(ValueError, match=r"renderer\.background 12 must be a multiple of 8"):
         RendererConfig(background=12)
+
+
+def test_pixels_are_lifted_to_where_the_head_has_them():
+    """From the front the lifted picture is the picture, its face in the planes' middle; from the side, too."""
+    lift = Lift(32, box_size=1.2)
+    for azimuth in (0.0, 0.4):
+        view = camera(azimuth)
+        x, y = 0.05, 0.1  # a red spot on the surface, in the world
+        point = torch.tensor([[x, y, MIDDLE[2] + HALF_AXES[2] * (1 - (x / 0.24) ** 2 - (0.05 / 0.33) ** 2) ** 0.5]])
+        spot = world_to_picture(point[None], view, width=64, height=64)[0, 0]
+        steps = torch.arange(64) + 0.5
+        away = (steps[None] - spot[0]) ** 2 + (steps[:, None] - spot[1]) ** 2
+        picture = torch.zeros(1, 3, 64, 64)
+        picture[0, 0] = (-away / 8).exp()
+        lifted = lift(picture, view)
+        assert lifted.shape == (1, 4, 32, 32)
+        row, column = divmod(int(lifted[0, 0].argmax()), 32)
+        assert abs((column + 0.5) / 32 * 1.2 - 0.6 - x) < 0.04
+        assert abs((row + 0.5) / 32 * 1.2 - 0.6 - y) < 0.04
+        assert lifted[0, 3, row, column] > 0.9
+        assert lifted[0, 3, 0, 0] < 0.01
+
+
+def test_a_camera_that_is_missing_is_asked_for():
+    generator = TriplaneGenerator(TINY.generator, image_size=64, dimension=64, box_size=1.2)
+    with pytest.raises(InputError, match="needs the source's camera"):
+        generator.encode(torch.rand(1, 3, 64, 64))

@@ -19,8 +19,12 @@ from portrayal.weights.registry import config_from_dict
 from tests.systems.export3d.cameras import camera
 
 TINY = Config.tiny()
-BARE = replace(TINY, renderer=replace(TINY.renderer, head_prior=False, split=False, detail=False))
-"""The paper's renderer."""
+BARE = replace(
+    TINY,
+    generator=replace(TINY.generator, lift=False),
+    renderer=replace(TINY.renderer, head_prior=False, split=False, detail=False),
+)
+"""The paper's networks."""
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +49,7 @@ def test_the_papers_shapes_and_sizes():
         source, code = torch.empty(2, 3, 256, 256), torch.empty(2, config.clebs.dimension)
         assert generator.features(source).shape == (2, 256, 32, 32)
         tokens = generator.encode(source)
-        assert tokens.shape == (2, 256, 1024)
+        assert tokens.tokens.shape == (2, 256, 1024)
         assert generator.decode(tokens, code).shape == (2, 3, 32, 128, 128)
         assert generator.mean_planes.shape == (3, 32, 128, 128)
     assert model.renderer.side == 64
@@ -64,12 +68,12 @@ def test_the_papers_shapes_and_sizes():
 def test_compact_is_small():
     with torch.device("meta"):
         model = Export3d(Config.compact())
-    assert count(model) == 5_713_540
+    assert count(model) == 5_715_364
     assert sum(value.numel() for value in model.state_dict().values()) * 2 <= 14e6
 
 
 def test_planes_depend_on_picture_and_expression_each_of_its_own_sample():
-    generator = TriplaneGenerator(TINY.generator, image_size=64, dimension=64)
+    generator = TriplaneGenerator(BARE.generator, image_size=64, dimension=64, box_size=1.2)
     for block in generator.conditional:
         nn.init.normal_(block.norm1.scale_shift.weight, std=0.1)
     source, code = torch.rand(3, 3, 64, 64), torch.randn(3, 64)
@@ -81,7 +85,7 @@ def test_planes_depend_on_picture_and_expression_each_of_its_own_sample():
 
 
 def test_the_moving_average_is_equation_2_of_the_supplement():
-    generator = TriplaneGenerator(TINY.generator, image_size=64, dimension=64)
+    generator = TriplaneGenerator(BARE.generator, image_size=64, dimension=64, box_size=1.2)
     delta, average = TINY.generator.plane_decay, torch.zeros(3, 8, 32, 32)
     for _ in range(4):
         planes = torch.randn(2, 3, 8, 32, 32)
@@ -92,7 +96,7 @@ def test_the_moving_average_is_equation_2_of_the_supplement():
 
 
 def test_the_moving_average_carries_no_gradient():
-    generator = TriplaneGenerator(TINY.generator, image_size=64, dimension=64)
+    generator = TriplaneGenerator(BARE.generator, image_size=64, dimension=64, box_size=1.2)
     planes = torch.randn(2, 3, 8, 32, 32, requires_grad=True)
     generator.follow(planes)
     assert not generator.mean_planes.requires_grad
@@ -219,3 +223,15 @@ def test_bad_configurations():
         GeneratorConfig(last=20)
     with pytest.raises(ValueError, match="image_size must be a power of two of at least 32, got 96"):
         Config(image_size=96)
+
+
+@pytest.mark.parametrize("config", [TINY, BARE])
+def test_the_quick_look_is_the_march(config):
+    renderer = Renderer(config.renderer, plane_channels=8, image_size=64).eval().requires_grad_(False)
+    planes, view = torch.randn(1, 3, 8, 32, 32), camera(0.3)
+    slow, quick = renderer.march(planes, view), renderer.look(planes, view)
+    torch.testing.assert_close(quick.colour, slow.colour, atol=4e-3, rtol=0)
+    torch.testing.assert_close(quick.opacity, slow.opacity, atol=4e-3, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = renderer.look(planes, view)
+    torch.testing.assert_close(half.colour, slow.colour, atol=0.03, rtol=0)

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from portrayal.motion.options import RetargetOptions
 from portrayal.systems.export3d.config import Config
 from portrayal.systems.export3d.detail import SourceView
+from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import View
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 
-FRAMES_AT_ONCE = 4
 UNSURE = 0.5
 """Confidence of the tracker under which a driving frame is named."""
 NAMED = 4
@@ -35,8 +35,8 @@ class Export3dSource(Source):
 
     view: SourceView
     """The portrait at the model's size."""
-    tokens: Tensor
-    """(1, n, h) visual tokens, before any expression (Sec. 3.2)."""
+    features: SourceFeatures
+    """Visual tokens, before any expression (Sec. 3.2)."""
     background: Tensor | None
     """(1, c, H / 4, W / 4), with `RendererConfig.split`."""
 
@@ -67,7 +67,9 @@ def encode_source(model: Export3d, portrait: Portrait) -> Export3dSource:
     picture = F.interpolate(portrait.image, size, mode="bilinear", align_corners=False, antialias=True)
     view = SourceView(picture, portrait.params.camera.to(picture))
     network = model.renderer.background
-    return Export3dSource(portrait, view, model.generator.encode(picture), None if network is None else network(view))
+    with _half(picture):
+        features = model.generator.encode(picture, view.camera)
+        return Export3dSource(portrait, view, features, None if network is None else network(view))
 
 
 def driving_pixels(model: Export3d) -> int | None:
@@ -90,10 +92,10 @@ def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
     """Draw the portrait with a motion that is already retargeted to it.
 
     Yields:
-        (b, 3, h, w) float32 [0, 1], b up to `FRAMES_AT_ONCE`.
+        (1, 3, h, w) float32 [0, 1].
     """
+    picture = source.portrait.image
     for view in views(model, source, driving):
-        picture = source.portrait.image.expand(len(view.raw), -1, -1, -1)
         if view.fetched is not None:
             yield view.fetched.over(picture).clamp(0, 1)
         else:
@@ -102,19 +104,21 @@ def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
 
 
 def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[View]:
-    """What the cameras of a motion see, up to `FRAMES_AT_ONCE` frames at a time, with depth and opacity."""
-    shown, planes = source.tokens.new_empty(0), source.tokens.new_empty(0)
-    for start in range(0, len(driving), FRAMES_AT_ONCE):
-        part = driving[start : start + FRAMES_AT_ONCE]
+    """What the camera of each frame sees, with depth and opacity; a frame does not depend on its neighbours."""
+    shown, planes = torch.empty(0), torch.empty(0)
+    for frame in range(len(driving)):
+        part = driving[frame : frame + 1]
         wanted = torch.cat([part.params.expression, part.params.gaze.flatten(1), part.change], 1)
-        if bool((wanted == wanted[:1]).all()):
-            wanted = wanted[:1]
-        if not torch.equal(wanted, shown):
-            shown, planes = wanted, planes_of(model, source, codes_of(model, part[: len(wanted)]))
-        camera = part.params.camera
-        rendered = model.renderer.march(planes.expand(len(part), -1, -1, -1, -1), camera)
-        whole = SourceView(*(x.expand(len(part), *x.shape[1:]) for x in (source.view.picture, source.view.camera)))
-        yield model.renderer.finish(rendered, camera, whole, source.background)
+        with _half(wanted):
+            if len(shown) == 0 or not torch.equal(wanted, shown):
+                shown, planes = wanted, planes_of(model, source, codes_of(model, part))
+            rendered = model.renderer.look(planes, part.params.camera)
+            yield model.renderer.finish(rendered, part.params.camera, source.view, source.background)
+
+
+def _half(tensor: Tensor) -> torch.autocast:
+    """bfloat16 where it is made for; what is a place stays float32."""
+    return torch.autocast(tensor.device.type, torch.bfloat16)
 
 
 def codes_of(model: Export3d, driving: Export3dDriving) -> Tensor:
@@ -134,8 +138,7 @@ def expression_codes(model: Export3d, params: FaceParams) -> Tensor:
 
 def planes_of(model: Export3d, source: Export3dSource, codes: Tensor) -> Tensor:
     """(t, 3, c, H / 2, W / 2) tri-planes of the source with the expressions (t, d)."""
-    tokens = source.tokens.expand(len(codes), -1, -1)
-    return model.generator.stabilise(model.generator.decode(tokens, codes))
+    return model.generator.stabilise(model.generator.decode(source.features.expand(len(codes)), codes))
 
 
 def remarks(model: Export3d, driving: Export3dDriving) -> tuple[str, ...]:

@@ -96,6 +96,8 @@ class GeneratorConfig:
     """Of each plane (equation 4)."""
     plane_decay: float = 0.998
     """delta of the tri-plane's moving average (S 1.2, equation 2)."""
+    lift: bool = False
+    """Put the source's pixels onto the xy plane, beside the tokens. Not the paper's."""
 
     def __post_init__(self) -> None:
         if self.hidden % (4 * self.heads):
@@ -211,7 +213,14 @@ class Config:
                 steps=20,
             ),
             generator=GeneratorConfig(
-                hidden=64, expansion=2, stem=8, conditional_blocks=2, last=16, plane_channels=8, plane_decay=0.9
+                hidden=64,
+                expansion=2,
+                stem=8,
+                conditional_blocks=2,
+                last=16,
+                plane_channels=8,
+                plane_decay=0.9,
+                lift=True,
             ),
             renderer=RendererConfig(
                 neurons=16,
@@ -241,7 +250,7 @@ class Config:
             clebs=ClebsConfig(
                 image_size=128, stem=32, widths=(32, 64, 128, 256), learning_rate=3e-4, batch=4, steps=4000
             ),
-            generator=GeneratorConfig(hidden=256, stem=16, conditional_blocks=4, last=48, plane_channels=16),
+            generator=GeneratorConfig(hidden=256, stem=16, conditional_blocks=4, last=48, plane_channels=16, lift=True),
             renderer=RendererConfig(
                 neurons=32,
                 colours=16,
@@ -252,7 +261,7 @@ class Config:
                 detail=True,
             ),
             discriminator=(4096, 128),
-            loss=LossConfig(perceptual_network="tracker"),
+            loss=LossConfig(raw_pixel=5.0, pixel=5.0, perceptual_network="tracker"),
             mirror=True,
             colour=0.1,
             photo_share=0.4,

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from portrayal.face.camera import world_to_picture
-from portrayal.systems.export3d.head import silhouette
+from portrayal.nn.precision import in_float32
+from portrayal.systems.export3d.head import front_points, silhouette
 from portrayal.systems.export3d.layers import ConvBlock
 
+LIFTED = 4
+"""Channels of `Lift`."""
 REACH = 0.4
 """How far the planes can move the place that a point is fetched from, in halves of the picture's side."""
 
@@ -29,6 +32,10 @@ class SourceView:
     """(b, 3, H, W) in [0, 1]."""
     camera: Tensor
     """(b, 25)."""
+
+    def expand(self, count: int) -> SourceView:
+        """One source for `count` views of it."""
+        return SourceView(self.picture.expand(count, -1, -1, -1), self.camera.expand(count, -1))
 
 
 class Background(nn.Module):
@@ -61,6 +68,32 @@ class Background(nn.Module):
         for block, finer in zip(self.up, maps[-2:0:-1], strict=True):
             x = block(torch.cat([F.interpolate(x, size=finer.shape[-2:]), finer], 1))
         return torch.sigmoid(self.last(x).float())
+
+
+class Lift(nn.Module):
+    """The source's pixels put onto the xy plane, each where the head's rough shape has it (`GeneratorConfig.lift`)."""
+
+    points: Tensor
+    """(n, 3) world, `head.front_points`."""
+    on_head: Tensor
+    """(n,)."""
+
+    def __init__(self, side: int, *, box_size: float) -> None:
+        super().__init__()
+        self.side = side
+        points, on_head = front_points(side, box_size=box_size)
+        self.register_buffer("points", points, persistent=False)
+        self.register_buffer("on_head", on_head, persistent=False)
+
+    @in_float32
+    def forward(self, picture: Tensor, camera: Tensor) -> Tensor:
+        """(b, 3, H, W) in [0, 1] and (b, 25) to (b, 4, side, side): colours in [-1, 1], and where the head is."""
+        b = len(picture)
+        places = 2 * world_to_picture(self.points.expand(b, -1, -1), camera, width=1, height=1) - 1
+        grid = places.unflatten(1, (self.side, self.side))
+        seen = F.grid_sample(2 * picture - 1, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        head = self.on_head.unflatten(0, (self.side, self.side)).expand(b, 1, -1, -1)
+        return torch.cat([seen, head], 1)
 
 
 def places_in_source(points: Tensor, offset: Tensor, camera: Tensor) -> Tensor:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from portrayal.errors import InputError
 from portrayal.systems.export3d.config import GeneratorConfig
+from portrayal.systems.export3d.detail import LIFTED, Lift
 from portrayal.systems.export3d.layers import ConvBlock, enlarge
 from portrayal.systems.export3d.vit import EAdaLnVitBlock, OverlapPatchMerge, ShuffleUp, VitBlock
 
@@ -30,14 +33,29 @@ class ImageFeatures(nn.Module):
         return self.layers(2 * source - 1)
 
 
+@dataclass(frozen=True)
+class SourceFeatures:
+    """What G keeps of a source, before any expression."""
+
+    tokens: Tensor
+    """(b, H W / 256, h) visual tokens."""
+    lifted: Tensor | None = None
+    """(b, 4, H / 2, W / 2) of `detail.Lift`, where the configuration has it."""
+
+    def expand(self, count: int) -> SourceFeatures:
+        """One source with `count` expressions."""
+        lifted = None if self.lifted is None else self.lifted.expand(count, -1, -1, -1)
+        return SourceFeatures(self.tokens.expand(count, -1, -1), lifted)
+
+
 class TriplaneGenerator(nn.Module):
     """G. `encode` is needed once per source, `decode` once per expression; the camera is the renderer's."""
 
     mean_planes: Tensor
     """(3, c, H / 2, W / 2): T_EMA, added to every tri-plane; zeros before training."""
 
-    def __init__(self, config: GeneratorConfig, *, image_size: int, dimension: int) -> None:
-        """`dimension`: d, of beta'."""
+    def __init__(self, config: GeneratorConfig, *, image_size: int, dimension: int, box_size: float) -> None:
+        """`dimension`: d, of beta'. `box_size`: of the tri-plane's cube."""
         super().__init__()
         self.config = config
         self.height = image_size // 16
@@ -54,30 +72,43 @@ class TriplaneGenerator(nn.Module):
         self.merge_again = OverlapPatchMerge(quarter, hidden)
         self.plain = nn.ModuleList(VitBlock(hidden, **about) for _ in range(config.blocks))
         self.joined = ConvBlock(quarter, config.last)
+        self.lift = Lift(image_size // 2, box_size=box_size) if config.lift else None
+        self.from_lifted = ConvBlock(LIFTED, config.last) if config.lift else None
         self.refine = ConvBlock(config.last, config.last)
         self.planes = nn.Conv2d(config.last, 3 * config.plane_channels, 3, 1, 1)
         side = image_size // 2
         self.register_buffer("mean_planes", torch.zeros(3, config.plane_channels, side, side))
 
-    def forward(self, source: Tensor, expression: Tensor) -> Tensor:
+    def forward(self, source: Tensor, expression: Tensor, camera: Tensor | None = None) -> Tensor:
         """T_beta(S) with the moving average (equation S 2).
 
         Args:
-            source: (b, 3, H, W) in [0, 1]. expression: (b, d) beta'.
+            source: (b, 3, H, W) in [0, 1]. expression: (b, d) beta'. camera: as of `encode`.
 
         Returns:
             (b, 3, c, H / 2, W / 2), planes as in `nn.triplane`.
         """
-        return self.stabilise(self.decode(self.encode(source), expression))
+        return self.stabilise(self.decode(self.encode(source, camera), expression))
 
-    def encode(self, source: Tensor) -> Tensor:
-        """(b, 3, H, W) in [0, 1] to the visual tokens (b, H W / 256, h), before any expression."""
-        return self.merge(self.features(source))
+    def encode(self, source: Tensor, camera: Tensor | None = None) -> SourceFeatures:
+        """
+        Args:
+            source: (b, 3, H, W) in [0, 1]. camera: (b, 25) of the source, needed by `GeneratorConfig.lift`.
 
-    def decode(self, tokens: Tensor, expression: Tensor) -> Tensor:
-        """Tokens and beta' (b, d) to the tri-plane (b, 3, c, H / 2, W / 2), T^j of equation S 2 before the sum."""
+        Raises:
+            InputError: there is no camera, and the configuration needs one.
+        """
+        tokens = self.merge(self.features(source))
+        if self.lift is None:
+            return SourceFeatures(tokens)
+        if camera is None:
+            raise InputError("generator.lift is set: the generator needs the source's camera")
+        return SourceFeatures(tokens, self.lift(source, camera))
+
+    def decode(self, source: SourceFeatures, expression: Tensor) -> Tensor:
+        """A source and beta' (b, d) to the tri-plane (b, 3, c, H / 2, W / 2), T^j of equation S 2 before the sum."""
         side = self.height
-        x = tokens
+        x = source.tokens
         for block in self.conditional:
             x = block(x, expression, side)
         x = self.shuffle(x, side)  # (b, h / 4, H / 8, W / 8)
@@ -86,7 +117,11 @@ class TriplaneGenerator(nn.Module):
         for block in self.plain:
             fine = block(fine, 2 * side)
         x = x + self.shuffle(fine, 2 * side)
-        x = self.refine(enlarge(self.joined(x)))  # (b, last, H / 2, W / 2)
+        x = enlarge(self.joined(x))  # (b, last, H / 2, W / 2)
+        if self.from_lifted is not None:
+            assert source.lifted is not None
+            x = x + self.from_lifted(source.lifted)
+        x = self.refine(x)
         return rearrange(self.planes(x).float(), "b (plane c) h w -> b plane c h w", plane=3)
 
     def stabilise(self, planes: Tensor) -> Tensor:

@@ -35,6 +35,20 @@ def silhouette(camera: Tensor, *, side: int, grown: float = 1.2) -> Tensor:
     return torch.sigmoid(SHARPNESS * (1 - nearest)).unflatten(-1, (side, side))[:, None]
 
 
+def front_points(side: int, *, box_size: float) -> tuple[Tensor, Tensor]:
+    """The head's surface as the xy plane sees it from the front.
+
+    Returns:
+        (side^2, 3) world points, one for each texel of the plane, x fastest; beside the head they lie at its middle's
+        depth. (side^2,) 1 on the head, 0 beside it.
+    """
+    steps = ((torch.arange(side) + 0.5) / side - 0.5) * box_size
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    inside = 1 - ((x - MIDDLE[0]) / HALF_AXES[0]).square() - ((y - MIDDLE[1]) / HALF_AXES[1]).square()
+    z = MIDDLE[2] + HALF_AXES[2] * inside.clamp_min(0).sqrt()
+    return torch.stack([x, y, z], -1).flatten(0, 1), torch.sigmoid(SHARPNESS * inside).flatten()
+
+
 def ellipsoid_planes(channels: int, side: int, *, box_size: float) -> Tensor:
     """Planes (3, channels, side, side) whose mean feature is, in channel 0, 1 - r^2: 1 in the middle of the head, 0 on
     its surface; and 0 in all others. r^2 is a sum over the axes, which planes can hold."""

@@ -23,12 +23,14 @@ class Export3d(nn.Module):
         self.expression_encoder = ExpressionEncoder(config.clebs)
         """f_e; trained before by the stage clebs and no further (Sec. 3.1), unless `ClebsConfig.encoding` says so."""
         self.generator = TriplaneGenerator(
-            config.generator, image_size=config.image_size, dimension=code_size(config.clebs)
+            config.generator,
+            image_size=config.image_size,
+            dimension=code_size(config.clebs),
+            box_size=config.renderer.box_size,
         )
         self.renderer = Renderer(
             config.renderer, plane_channels=config.generator.plane_channels, image_size=config.image_size
         )
-
         self.seen = Seen(EXPRESSION_SIZE, config.clebs.coefficients)
         """Ranges of the training data."""
 
@@ -46,13 +48,13 @@ class Export3d(nn.Module):
             source: (b, 3, H, W) in [0, 1].
             expression: (b, 64) coefficients b of the driving frame. gaze: as of `ExpressionEncoder`.
             camera: (b, 25) of the driving frame.
-            source_camera: (b, 25), needed by `RendererConfig.split` and `detail`.
+            source_camera: (b, 25), needed by `GeneratorConfig.lift` and `RendererConfig.split` and `detail`.
 
         Returns:
             The view, and the tri-plane (b, 3, c, H / 2, W / 2) before the moving average is added, for
             `TriplaneGenerator.follow`.
         """
-        planes = self.generator.decode(self.generator.encode(source), self.code(expression, gaze))
+        planes = self.generator.decode(self.generator.encode(source, source_camera), self.code(expression, gaze))
         seen = None if source_camera is None else SourceView(source, source_camera)
         return self.renderer(self.generator.stabilise(planes), camera, source=seen), planes
 

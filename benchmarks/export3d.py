@@ -1,0 +1,147 @@
+"""Speed of export3d in use, part by part, and pictures of what it makes.
+
+    python benchmarks/export3d.py
+    python benchmarks/export3d.py --data DIR --images docs/images
+    python benchmarks/export3d.py --preset paper
+
+Times are per frame, the best of `repeats` runs. `paper` has random weights, which cost the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import tyro
+from portraits import best, built_in, sheet
+from rich.console import Console
+from rich.table import Table
+
+from portrayal.evaluate.entrants import Entrant
+from portrayal.media.image import UInt8, to_uint8, write_image
+from portrayal.media.sheet import labelled_grid
+from portrayal.motion.edit import apply_edit
+from portrayal.systems import load
+from portrayal.systems.export3d import animate
+from portrayal.systems.export3d.animate import Export3dDriving
+from portrayal.systems.export3d.config import Config
+from portrayal.systems.export3d.model import Export3d
+from portrayal.types import Edit, FaceClip, FaceParams, Portrait
+
+AMOUNTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+YAWS = (-30, -20, -10, 0, 10, 20, 30)
+CELL = 192
+
+
+@dataclass
+class Options:
+    """What is measured."""
+
+    preset: Literal["compact", "paper"] = "compact"
+    weights: Path | None = None
+    """None: the package's; of compact only."""
+    data: Path | None = None
+    """Clip folder; with it the pictures are made."""
+    images: Path = Path("docs/images")
+    size: int = 512
+    """Side of the portrait in pixels."""
+    threads: int = 2
+    repeats: int = 5
+
+
+@torch.no_grad()
+def main(options: Options) -> None:
+    torch.set_num_threads(options.threads)
+    console = Console()
+    system, loaded = load("export3d", weights=options.weights)
+    model = loaded if options.preset == "compact" else animate.build(Config.paper()).eval()
+    assert isinstance(model, Export3d)
+    portrait = built_in(options.size)
+    if options.data is not None:
+        pictures = {
+            f"export3d_{protocol}": sheet(options.data, Entrant("export3d", system, model), protocol)
+            for protocol in ("same", "cross")
+        } | {"export3d_basis": along_the_basis(model, portrait), "export3d_views": around(model, portrait)}
+        for name, picture in pictures.items():
+            path = options.images / f"{name}.jpg"
+            write_image(path, picture)
+            console.print(f"{path}: {path.stat().st_size // 1000} kB")
+    table = Table("part", "batch", "ms per picture", "pictures/s")
+    for name, batch, seconds in parts(model, portrait, options.repeats):
+        table.add_row(name, str(batch), f"{seconds / batch * 1e3:.1f}", f"{batch / seconds:.1f}")
+    side = model.config.image_size
+    console.print(f"{options.preset}, {side} x {side}, {options.threads} threads, torch {torch.__version__}")
+    console.print(table)
+
+
+def parts(model: Export3d, portrait: Portrait, repeats: int) -> list[tuple[str, int, float]]:
+    """Name, batch and seconds of each part."""
+    rows = [("encode the source", 1, best(lambda: animate.encode_source(model, portrait), repeats))]
+    source = animate.encode_source(model, portrait)
+    moving = motion(model, portrait, [Edit(mouth_open=0.1, yaw=0.02)])
+    codes, camera = animate.codes_of(model, moving), moving.params.camera
+    with torch.autocast("cpu", torch.bfloat16):
+        planes = animate.planes_of(model, source, codes)
+        rendered = model.renderer.look(planes, camera)
+        rows += [
+            ("planes", 1, best(lambda: animate.planes_of(model, source, codes), repeats)),
+            ("volume rendering", 1, best(lambda: model.renderer.look(planes, camera), repeats)),
+            (
+                "background, super-resolution",
+                1,
+                best(lambda: model.renderer.finish(rendered, camera, source.view, source.background), repeats),
+            ),
+        ]
+    for name, edits in {
+        "render, expression and camera move": [Edit(mouth_open=0.1 * i, yaw=0.02 * i) for i in range(8)],
+        "render, the camera alone moves": [Edit(yaw=0.02 * i) for i in range(8)],
+    }.items():
+        moving = motion(model, portrait, edits)
+        rows.append((name, 8, best(lambda: list(animate.render(model, source, moving)), repeats)))  # noqa: B023
+    return rows
+
+
+def motion(model: Export3d, portrait: Portrait, edits: list[Edit]) -> Export3dDriving:
+    params = FaceParams.cat([apply_edit(portrait.params, edit) for edit in edits])
+    times = tuple(Fraction(i, 25) for i in range(len(edits)))
+    return animate.encode_driving(model, FaceClip(torch.empty(len(edits), 3, 0, 0), params, times))
+
+
+def along_the_basis(model: Export3d, portrait: Portrait) -> UInt8:
+    """A row for each vector of the basis (Fig. 8)."""
+    source = animate.encode_source(model, portrait)
+    rows = []
+    for name in animate.direction_names(model):
+        driving = animate.move_along(model, source, name, torch.tensor(AMOUNTS))
+        rows.append(small(torch.cat(list(animate.render(model, source, driving)))))
+    halves = [rows[i] + rows[i + len(rows) // 2] for i in range(len(rows) // 2)]
+    return labelled_grid([f"{amount:+.1f}" for amount in AMOUNTS] * 2, halves)
+
+
+def around(model: Export3d, portrait: Portrait) -> UInt8:
+    """The portrait from several sides, and its depth (near is bright)."""
+    source = animate.encode_source(model, portrait)
+    driving = motion(model, portrait, [Edit(yaw=float(np.deg2rad(yaw))) for yaw in YAWS])
+    frames = torch.cat(list(animate.render(model, source, driving)))
+    views = list(animate.views(model, source, driving))
+    depth, opacity = (torch.cat([getattr(view, name) for view in views]) for name in ("depth", "opacity"))
+    near = depth[opacity > 0.5].quantile(0.02)
+    shade = ((near + 0.5 - depth) / 0.5).clamp(0, 1) * opacity
+    return labelled_grid([f"{yaw:+d}" for yaw in YAWS], [small(frames), small(shade[:, None].expand(-1, 3, -1, -1))])
+
+
+def small(pictures: torch.Tensor) -> list[UInt8]:
+    """(n, 3, h, w) to cells of a sheet."""
+    return [
+        np.asarray(cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_AREA), np.uint8)
+        for picture in to_uint8(pictures)
+    ]
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
