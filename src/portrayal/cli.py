@@ -335,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str]) -> Command:
     """The command that was typed. Exits with 0 after help and with 2 after a mistake in the options."""
     overrides: list[str] = []
-    if arguments[0] == "train":
+    if arguments[0] in ("train", "ablate"):
         arguments, overrides = split_overrides(arguments)
     verbs: list[Any] = [
         Annotated[command, subcommand(verb, description=_description(command, in_full=verb == arguments[0]))]
@@ -348,7 +348,7 @@ def parse(arguments: Sequence[str]) -> Command:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    return replace(command, overrides=tuple(overrides)) if isinstance(command, Train) else command
+    return replace(command, overrides=tuple(overrides)) if isinstance(command, Train | Ablate) else command
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -82,3 +82,36 @@ def test_a_mirrored_face_is_where_the_mirrored_picture_shows_it():
     assert torch.equal(mirrored["pictures"], fields["pictures"].flip(-1))
     again = mirror_frames(mirrored)
     assert all(torch.allclose(again[name], fields[name], atol=1e-6) for name in fields)
+
+
+def test_of_a_photo_the_warped_picture_comes_first(folder):
+    """The second picture is the photo's own face: only its labels lie in the middle, where the crop puts them."""
+    data = ClipFrames(folder, "train", size=64, seed=0, samples=6, count=2, photo_share=1.0)
+    people = {data.table.identities[photo.identity] for photo in data.table.photos}
+    for index in range(3):
+        sample = data[index]
+        assert int(sample["identity"]) in people
+        assert sample["pictures"].shape == (2, 3, 64, 64)
+        own = [data.photos.read(photo, np.random.Generator(np.random.PCG64(0)))[0][0] for photo in data.table.photos]
+        shown = sample["pictures"].permute(0, 2, 3, 1).numpy()
+        assert any(np.array_equal(shown[1], picture) for picture in own)
+        assert not any(np.array_equal(shown[0], picture) for picture in own)
+        assert not torch.allclose(sample["camera"][0], sample["camera"][1])
+
+
+def test_clips_and_photos_are_mixed_by_share(folder):
+    data = ClipFrames(folder, "train", size=32, seed=0, samples=60, count=2, photo_share=0.3)
+    people = {data.table.identities[photo.identity] for photo in data.table.photos}
+    share = sum(int(data[i]["identity"]) in people for i in range(60)) / 60
+    assert 0.1 < share < 0.5
+    with pytest.raises(ValueError, match="samples of two pictures, not of 5"):
+        ClipFrames(folder, "train", size=32, seed=0, samples=1, count=5, photo_share=0.3)
+
+
+def test_colours_change_alike_in_all_pictures_of_a_sample(folder):
+    plain, coloured = (ClipFrames(folder, "train", size=32, seed=0, samples=9, count=3, colour=c) for c in (0.0, 0.3))
+    for index in range(3):
+        before, after = (data[index]["pictures"].float().mean((2, 3)) for data in (plain, coloured))
+        change = after - before
+        assert change.abs().max() > 2
+        assert (change - change.mean(0)).abs().max() < 0.3 * change.abs().max()

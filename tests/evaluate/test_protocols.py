@@ -121,6 +121,8 @@ def test_command_line_says_what_is_missing(capsys: pytest.CaptureFixture[str], t
     assert "is no folder" in capsys.readouterr().err
     assert main(["ablate", "meshwarp", "--data", str(tmp_path)]) == 2
     assert "meshwarp has no ablation table" in capsys.readouterr().err
+    assert main(["ablate", "mmfa", "--data", str(tmp_path), "--rows", "everything"]) == 2
+    assert "there is no row 'everything'; choose of: " in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ in its folder already. Beside them stand the paper's own rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from portrayal.face.tracker import load_tracker, pick_device
 from portrayal.media.atomic import complete_or_absent
 from portrayal.systems import SYSTEMS
 from portrayal.tracking import Progress, silent
+from portrayal.train.run import override
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,17 @@ def ablation_rows(name: str) -> Mapping[str, Ablation]:
     return rows
 
 
+def chosen_rows(rows: Mapping[str, Ablation], only: Sequence[str]) -> Mapping[str, Ablation]:
+    """
+    Raises:
+        InputError: no row has one of these names.
+    """
+    for wanted in only:
+        if wanted not in rows:
+            raise InputError(f"there is no row {wanted!r}; choose of: {', '.join(map(repr, rows))}.")
+    return {row: ablation for row, ablation in rows.items() if not only or row in only}
+
+
 def ablate(
     name: str,
     data: Path | str,
@@ -66,23 +78,28 @@ def ablate(
     options: EvaluateOptions | None = None,
     *,
     preset: str = "compact",
+    only: Sequence[str] = (),
+    overrides: Sequence[str] = (),
     progress: Progress = silent,
 ) -> AblationTable:
-    """Train and evaluate every row of a system's ablation table.
+    """Train and evaluate the rows of a system's ablation table.
 
     Args:
         data: a folder with both halves: rows are trained on the one and measured on the other.
         output: folder; None is ablations/<name>.
+        only: names of rows; none stands for all.
+        overrides: as of `train.run.override`, in every row.
 
     Raises:
-        InputError: a system without rows, or data that cannot be used.
+        InputError: a system without rows, or without such a row, or data that cannot be used.
     """
-    rows, options = ablation_rows(name), options or EvaluateOptions()
+    rows, options = chosen_rows(ablation_rows(name), only), options or EvaluateOptions()
+    whole = override(getattr(SYSTEMS[name].Config, preset)(), overrides)
     output, device = Path(output or Path("ablations") / name), pick_device(options.device)
     clips = read_dataset(data, layout=options.layout, split=options.split)
     entrants = []
     for row, ablation in rows.items():
-        config = ablation.config(getattr(SYSTEMS[name].Config, preset)())
+        config = ablation.config(whole)
         folder = output / "runs" / row.replace(" ", "-").replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
         model = ablation.train(config, Path(data), folder, progress)
@@ -98,7 +115,8 @@ def ablate(
     text = ablation_table(name, numbers)
     report = output / "ablation.md"
     with complete_or_absent(report) as beside:
-        beside.write_text(f"# Ablation of {name}\n\nPreset {preset}.\n\n{text}\n", encoding="utf-8")
+        setting = " ".join([f"Preset {preset}", *overrides])
+        beside.write_text(f"# Ablation of {name}\n\n{setting}.\n\n{text}\n", encoding="utf-8")
     return AblationTable(report, text)
 
 

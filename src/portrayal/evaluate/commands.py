@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, Suppress, arg
 
 from portrayal.errors import InputError
 from portrayal.evaluate.options import STUDY, CompareOptions, EvaluateOptions, StudyOptions
@@ -95,6 +95,9 @@ class Ablate:
     For example
 
         portrayal ablate mmfa --data faces --preset compact
+        portrayal ablate export3d --data faces --rows "Direct 3DMM" "Full (CLeBS)" --config.steps 300
+
+    --config.FIELD VALUE changes a field of the preset, in every row. What lies in the output folder is taken over.
     """
 
     system: Annotated[Positional[str], arg(metavar="SYSTEM")]
@@ -105,7 +108,11 @@ class Ablate:
     """Where runs and table go; without it ablations/<system>."""
     preset: Literal["tiny", "compact", "paper"] = "compact"
     """Size of the networks and length of the training."""
+    rows: tuple[str, ...] = ()
+    """Only these rows of the table."""
     options: Annotated[EvaluateOptions, arg(name="")] = field(default_factory=EvaluateOptions)
+    overrides: Suppress[tuple[str, ...]] = ()
+    """The --config.FIELD VALUE that were typed."""
     debug: Debug = False
 
     def run(self) -> None:
@@ -113,5 +120,14 @@ class Ablate:
         from portrayal.evaluate.ablations import ablate
 
         with progress_bars() as progress:
-            done = ablate(self.system, self.data, self.out, self.options, preset=self.preset, progress=progress)
+            done = ablate(
+                self.system,
+                self.data,
+                self.out,
+                self.options,
+                preset=self.preset,
+                only=self.rows,
+                overrides=self.overrides,
+                progress=progress,
+            )
         print(done.summary())
