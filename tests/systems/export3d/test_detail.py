@@ -7,7 +7,7 @@ from portrayal.errors import InputError
 from portrayal.face.camera import world_to_picture
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.systems.export3d.config import Config, RendererConfig
-from portrayal.systems.export3d.detail import Background, Lift, SourceView, fetch, places_in_source
+from portrayal.systems.export3d.detail import Background, Lift, SourceView, fetch, left_behind, places_in_source
 from portrayal.systems.export3d.generator import TriplaneGenerator
 from portrayal.systems.export3d.head import HALF_AXES, MIDDLE, silhouette
 from portrayal.systems.export3d.renderer import Renderer
@@ -113,3 +113,11 @@ def test_a_camera_that_is_missing_is_asked_for():
     generator = TriplaneGenerator(TINY.generator, image_size=64, dimension=64, box_size=1.2)
     with pytest.raises(InputError, match="needs the source's camera"):
         generator.encode(torch.rand(1, 3, 64, 64))
+
+
+def test_what_is_left_behind_is_the_old_head_without_the_new_one():
+    source = SourceView(torch.rand(1, 3, 64, 64), camera())
+    old = silhouette(source.camera, side=64)
+    torch.testing.assert_close(left_behind(source, torch.zeros(1, 1, 16, 16)), old)
+    assert not left_behind(source, torch.ones(1, 1, 16, 16)).any()
+    assert not left_behind(source, None).any()

@@ -36,7 +36,7 @@ class ExpressionEncoder(nn.Module):
 
     def __init__(self, config: ClebsConfig) -> None:
         super().__init__()
-        self.gaze = config.gaze
+        self.gaze, self.gain = config.gaze, config.gain
         self.layers = nn.Sequential(
             nn.Linear(input_size(config), config.hidden),
             nn.LeakyReLU(SLOPE),
@@ -80,7 +80,7 @@ class ExpressionEncoder(nn.Module):
 
     def scale_basis(self, coefficients: Tensor) -> Tensor:
         """lambda (..., n) to beta' (..., d), equation 3."""
-        return _combine(coefficients, self.weight)
+        return self.gain * _combine(coefficients, self.weight)
 
     def basis(self) -> Tensor:
         """V, (n, d): orthonormal rows (equation 2)."""

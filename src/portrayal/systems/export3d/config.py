@@ -34,6 +34,9 @@ class ClebsConfig:
     """n, basis vectors (4.2)."""
     dimension: int = 256
     """d (4.2)."""
+    gain: float = 1.0
+    """Factor on beta'. The contrastive loss leaves its length open, and what is trained on data of one kind comes out
+    short (0.7 over 256 numbers); the first layer that reads it then learns slowly. Not the paper's."""
     image_size: int = 256
     """Side of the pictures that f_I sees."""
     stem: int = 64
@@ -248,7 +251,7 @@ class Config:
         return cls(
             image_size=128,
             clebs=ClebsConfig(
-                image_size=128, stem=32, widths=(32, 64, 128, 256), learning_rate=3e-4, batch=4, steps=4000
+                gain=16.0, image_size=128, stem=32, widths=(32, 64, 128, 256), learning_rate=3e-4, batch=4, steps=4000
             ),
             generator=GeneratorConfig(hidden=256, stem=16, conditional_blocks=4, last=48, plane_channels=16, lift=True),
             renderer=RendererConfig(

@@ -126,3 +126,15 @@ def fetch(picture: Tensor, places: Tensor, opacity: Tensor | None) -> Tensor:
         return moved
     share = F.interpolate(opacity, size=size, mode="bilinear", align_corners=False).to(picture)
     return torch.lerp(picture, moved, share)
+
+
+def left_behind(source: SourceView, opacity: Tensor | None) -> Tensor:
+    """Where the pixels that `fetch` takes for background are the source's own head. (b, 1, H, W) in [0, 1].
+
+    Args:
+        opacity: as of `fetch`; None: there is no background.
+    """
+    hidden = silhouette(source.camera, side=source.picture.shape[-1])
+    if opacity is None:
+        return torch.zeros_like(hidden)
+    return hidden * (1 - F.interpolate(opacity, size=hidden.shape[-2:], mode="bilinear", align_corners=False))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.nn.triplane import PLANE_COORDINATES
 
@@ -19,6 +20,7 @@ SHARPNESS = 8.0
 """Of the silhouette's border, in squared radii."""
 
 
+@in_float32
 def silhouette(camera: Tensor, *, side: int, grown: float = 1.2) -> Tensor:
     """Where cameras see the head: 1 on it, 0 away from it.
 

@@ -17,10 +17,13 @@ from portrayal.nn.rendering.volume import Draws, RayConfig, Rendered, middle_dra
 from portrayal.nn.super_resolution import split_feature
 from portrayal.nn.triplane import triplane_field
 from portrayal.systems.export3d.config import RendererConfig
-from portrayal.systems.export3d.detail import Background, SourceView, fetch, places_in_source
+from portrayal.systems.export3d.detail import Background, SourceView, fetch, left_behind, places_in_source
 from portrayal.systems.export3d.head import ellipsoid_planes
 from portrayal.systems.export3d.layers import SLOPE, enlarge
 
+GIVEN = 4
+"""Channels that the super-resolution reads beside its feature: fetched pixels, and where they show the head's old
+place."""
 OFFSET = 2
 """Further colours: where the source shows a point, beside where it should."""
 
@@ -117,7 +120,7 @@ class Renderer(nn.Module):
         self.mlps = TwoMlps(plane_channels, neurons=config.neurons, colours=config.colours + OFFSET * config.detail)
         widths = (config.colours, *config.upsampling)
         self.super_resolution = nn.ModuleList(
-            PlainBlock(c_in, c_out, given=3 * config.detail) for c_in, c_out in pairwise(widths)
+            PlainBlock(c_in, c_out, given=GIVEN * config.detail) for c_in, c_out in pairwise(widths)
         )
         self.background = Background(config.background, config.colours) if config.split else None
         self.share = nn.Conv2d(widths[-1], 1, 1) if config.detail else None
@@ -184,7 +187,8 @@ class Renderer(nn.Module):
         places = self._places(rendered.depth, rendered.opacity, offset, camera, source.camera)
         head = opacity[:, None] if self.config.split else None
         pixels = fetch(source.picture, places, head)
-        x, image = self._enlarged(feature, raw, [F.avg_pool2d(2 * pixels - 1, 2), 2 * pixels - 1])
+        given = torch.cat([2 * pixels - 1, left_behind(source, head)], 1)
+        x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
         made, share = (image.float() + 1) / 2, torch.sigmoid(self.share(x).float())
         return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, Fetched(made, share, places, head))
 
