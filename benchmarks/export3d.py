@@ -21,6 +21,7 @@ import tyro
 from portraits import best, built_in, sheet
 from rich.console import Console
 from rich.table import Table
+from torch.nn import functional as F
 
 from portrayal.evaluate.entrants import Entrant
 from portrayal.media.image import UInt8, to_uint8, write_image
@@ -36,6 +37,8 @@ from portrayal.types import Edit, FaceClip, FaceParams, Portrait
 AMOUNTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 YAWS = (-30, -20, -10, 0, 10, 20, 30)
 CELL = 192
+HEAD = 0.05
+"""Opacity from which a pixel counts as the head's."""
 
 
 @dataclass
@@ -77,6 +80,18 @@ def main(options: Options) -> None:
     side = model.config.image_size
     console.print(f"{options.preset}, {side} x {side}, {options.threads} threads, torch {torch.__version__}")
     console.print(table)
+    if options.preset == "compact":
+        console.print(f"background over a turn by 30 degrees: {background_change(model, portrait):.2f} of 255 a frame")
+
+
+def background_change(model: Export3d, portrait: Portrait) -> float:
+    """Mean absolute change between neighbouring frames of a turning head, of pixels that no frame has the head on."""
+    source = animate.encode_source(model, portrait)
+    turn = motion(model, portrait, [Edit(yaw=float(np.deg2rad(yaw))) for yaw in np.linspace(-15, 15, 31)])
+    frames = torch.cat(list(animate.render(model, source, turn)))
+    opacity = torch.cat([view.opacity for view in animate.views(model, source, turn)]).amax(0)
+    free = F.interpolate(opacity[None, None], size=frames.shape[-2:], mode="bilinear")[0, 0] < HEAD
+    return float(255 * frames.diff(dim=0).abs().mean((0, 1))[free].mean())
 
 
 def parts(model: Export3d, portrait: Portrait, repeats: int) -> list[tuple[str, int, float]]:

@@ -64,3 +64,16 @@ def test_the_papers_network_is_fetched_by_a_command(tmp_path, monkeypatch):
     monkeypatch.setenv("PORTRAYAL_WEIGHTS", str(tmp_path))
     with pytest.raises(InputError, match="run: portrayal weights get vgg16"):
         load_perceptual(Config.paper().loss.perceptual_network)
+
+
+def test_features_weigh_the_pixels_of_both_pictures():
+    made, truth = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    small = torch.rand(2, 3, 8, 8)
+    weights = torch.zeros(2, 1, 32, 32)
+    weights[:, :, 8:16, 4:12] = 1
+    found = reconstruction_terms(view(small, made), truth, None, features=weights)["features"]
+    fine = (2 * (made - truth))[..., 8:16, 4:12].square().mean()
+    coarse = (
+        (2 * (small - truth.unflatten(-1, (8, 4)).unflatten(-3, (8, 4)).mean((-1, -3))))[..., 2:4, 1:3].square().mean()
+    )
+    torch.testing.assert_close(found, fine + coarse)

@@ -60,7 +60,9 @@ def test_the_usual_objective_and_gaze_train_too(batch):
     assert state.networks["expression"].layers[0].weight.grad is None  # forgotten after the step
     moved = dict(batch, gaze=batch["gaze"] + 0.3)
     with torch.no_grad():
-        shift = train_clebs.encode(state.networks, moved)[0] - train_clebs.encode(state.networks, batch)[0]
+        shift = (
+            train_clebs.encode(state.networks, moved, config)[0] - train_clebs.encode(state.networks, batch, config)[0]
+        )
     assert shift.abs().max() > 1e-3
 
 
@@ -87,7 +89,7 @@ def test_preview_shows_frames_and_cosines(batch):
     n, cell = 6, train_clebs.CELL
     assert sheet.shape == ((1 + n) * cell, n * cell, 3)
     with torch.no_grad():
-        f_e, f_i = train_clebs.encode(state.averaged, {k: v[:1] for k, v in batch.items()})
+        f_e, f_i = train_clebs.encode(state.averaged, {k: v[:1] for k, v in batch.items()}, TINY)
     cosine = torch.cosine_similarity(f_e[0, 2], f_i[0, 4], 0)
     assert np.allclose(sheet[3 * cell + 5, 4 * cell + 5], float((cosine + 1) / 2 * 255), atol=1)
     first = batch["pictures"][0, 0].float().mean((1, 2))
@@ -122,3 +124,16 @@ def test_weights_go_through_a_file(tmp_path, batch):
     wide = start(replace(TINY, clebs=replace(TINY.clebs, hidden=8)))
     with pytest.raises(InputError, match=r"does not fit the stage clebs .* expression\.layers\.0\.weight is"):
         STAGE.load_weights(path, wide)
+
+
+def test_faces_alone_are_cut_out_and_vary_in_training_only(clips):
+    config = replace(TINY, clebs=replace(TINY.clebs, close=True))
+    (sample,) = [STAGE.dataset(clips, config, 0, 1)[0]]
+    size = TINY.clebs.image_size
+    assert sample["pictures"].shape[-1] == train_clebs.CLOSER * size
+    pictures, camera = sample["pictures"].float() / 255, sample["camera"]
+    still = [train_clebs.cut_out(pictures, camera, config, varied=False) for _ in range(2)]
+    varied = train_clebs.cut_out(pictures, camera, config, varied=True)
+    assert still[0].shape == (len(pictures), 3, size, size)
+    assert torch.equal(*still)
+    assert (varied - still[0]).abs().max() > 0.01

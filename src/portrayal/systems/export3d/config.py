@@ -39,6 +39,8 @@ class ClebsConfig:
     short (0.7 over 256 numbers); the first layer that reads it then learns slowly. Not the paper's."""
     image_size: int = 256
     """Side of the pictures that f_I sees."""
+    close: bool = False
+    """f_I sees the face alone, cut out by the camera, a little varied, instead of the whole frame. Not the paper's."""
     stem: int = 64
     """Channels of the first convolution (7 x 7, stride 2), before the max-pooling."""
     widths: tuple[int, ...] = (64, 128, 256, 512)
@@ -148,6 +150,8 @@ class LossConfig:
 
     raw_pixel: float = 1.0
     pixel: float = 1.0
+    features: float = 0.0
+    """Of a further term: L_2 of both pictures around eyes and mouth. Not the paper's."""
     raw_perceptual: float = 1.0
     perceptual: float = 1.0
     perceptual_network: PerceptualName = "lpips-vgg"
@@ -251,7 +255,14 @@ class Config:
         return cls(
             image_size=128,
             clebs=ClebsConfig(
-                gain=16.0, image_size=128, stem=32, widths=(32, 64, 128, 256), learning_rate=3e-4, batch=4, steps=4000
+                gain=16.0,
+                image_size=64,
+                close=True,
+                stem=32,
+                widths=(32, 64, 128, 256),
+                learning_rate=3e-4,
+                batch=4,
+                steps=4000,
             ),
             generator=GeneratorConfig(hidden=256, stem=16, conditional_blocks=4, last=48, plane_channels=16, lift=True),
             renderer=RendererConfig(
@@ -264,7 +275,7 @@ class Config:
                 detail=True,
             ),
             discriminator=(4096, 128),
-            loss=LossConfig(raw_pixel=5.0, pixel=5.0, perceptual_network="tracker"),
+            loss=LossConfig(raw_pixel=5.0, pixel=5.0, features=5.0, perceptual_network="tracker"),
             mirror=True,
             colour=0.1,
             photo_share=0.4,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from portrayal.face.camera import split_camera, world_to_picture
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.nn.triplane import PLANE_COORDINATES
@@ -16,6 +18,12 @@ from portrayal.nn.triplane import PLANE_COORDINATES
 MIDDLE = (0.0, 0.05, -0.06)
 """World units, x y z."""
 HALF_AXES = (0.24, 0.33, 0.26)
+FACE = (0.0, 0.0, 0.17)
+"""Middle of the face's surface."""
+FACE_SIDE = 0.55
+"""Side of a square around the face, world units."""
+FEATURES = (((-0.086, 0.077, 0.173), 0.06), ((0.086, 0.077, 0.173), 0.06), ((0.0, -0.11, 0.196), 0.1))
+"""Place and radius of an average person's eyes and mouth."""
 SHARPNESS = 8.0
 """Of the silhouette's border, in squared radii."""
 
@@ -35,6 +43,46 @@ def silhouette(camera: Tensor, *, side: int, grown: float = 1.2) -> Tensor:
     start, along = (origins - origins.new_tensor(MIDDLE)) / axes, directions / axes
     nearest = start.square().sum(-1) - (start * along).sum(-1).square() / along.square().sum(-1)
     return torch.sigmoid(SHARPNESS * (1 - nearest)).unflatten(-1, (side, side))[:, None]
+
+
+@in_float32
+def face_crop(pictures: Tensor, camera: Tensor, *, size: int, zoom: Tensor, shift: Tensor) -> Tensor:
+    """The face alone, at its own scale.
+
+    Args:
+        pictures: (n, 3, s, s). camera: (n, 25). zoom: (n,) and shift: (n, 2), in halves of the crop, to vary the crop.
+
+    Returns:
+        (n, 3, size, size).
+    """
+    middle, unit = _seen(camera, camera.new_tensor([FACE]))  # (n, 1, 2) and (n, 1) in sides of the picture
+    half = (FACE_SIDE / 2 * unit / zoom[:, None])[..., None]  # (n, 1, 1)
+    steps = (torch.arange(size, device=camera.device) + 0.5) / size * 2 - 1
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    grid = torch.stack([x, y], -1).flatten(0, 1) + shift[:, None]  # (n, size^2, 2)
+    places = 2 * (middle + half * grid) - 1
+    return F.grid_sample(
+        pictures, places.unflatten(1, (size, size)), mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+@in_float32
+def feature_mask(camera: Tensor, *, side: int) -> Tensor:
+    """Where cameras see an average person's eyes and mouth: 1 there, 0 away from them. (n, 1, side, side)."""
+    places, unit = _seen(camera, camera.new_tensor([place for place, _ in FEATURES]))
+    radii = camera.new_tensor([radius for _, radius in FEATURES]) * unit
+    steps = (torch.arange(side, device=camera.device) + 0.5) / side
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    away = (torch.stack([x, y], -1)[None, None] - places[:, :, None, None]).square().sum(-1)
+    return torch.exp(-(away / radii[..., None, None].square())).amax(1, keepdim=True)
+
+
+def _seen(camera: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Where cameras (n, 25) see points (m, 3): (n, m, 2), and how long a world unit is there: (n, m). In sides."""
+    points = points.expand(len(camera), -1, -1)
+    cam2world, intrinsics = split_camera(camera)
+    depth = ((points - cam2world[:, None, :3, 3]) * cam2world[:, None, :3, 2]).sum(-1)
+    return world_to_picture(points, camera, width=1, height=1), intrinsics[:, None, 0, 0] / depth
 
 
 def front_points(side: int, *, box_size: float) -> tuple[Tensor, Tensor]:

@@ -40,12 +40,15 @@ def load_perceptual(name: PerceptualName) -> nn.Module | None:
     return load_lpips("vgg") if name == "lpips-vgg" else TrackerDistance()
 
 
-def reconstruction_terms(view: View, driving: Tensor, perceptual: nn.Module | None) -> dict[str, Tensor]:
+def reconstruction_terms(
+    view: View, driving: Tensor, perceptual: nn.Module | None, *, features: Tensor | None = None
+) -> dict[str, Tensor]:
     """The terms of equation 11: L_2 and L_lpips, of D_raw and of D.
 
     Args:
         driving: (b, 3, H, W) in [0, 1]; D_raw's truth is the mean over its 4 x 4 pixels.
         perceptual: None leaves these terms out.
+        features: (b, 1, H, W) weights of the pixels in a further term; None leaves it out.
 
     Returns:
         () each. Differences of pixels are of pictures in [-1, 1].
@@ -53,7 +56,16 @@ def reconstruction_terms(view: View, driving: Tensor, perceptual: nn.Module | No
     factor = driving.shape[-1] // view.raw.shape[-1]
     pairs = {"raw_": (view.raw, F.avg_pool2d(driving, factor)), "": (view.picture, driving)}
     terms = {f"{name}pixel": (2 * (made - truth)).square().mean() for name, (made, truth) in pairs.items()}
+    if features is not None:
+        weights = (F.avg_pool2d(features, factor), features)
+        parts = zip(pairs.values(), weights, strict=True)
+        terms["features"] = torch.stack([_weighted(*pair, weight) for pair, weight in parts]).sum()
     if perceptual is not None:
         for name, (made, truth) in pairs.items():
             terms[f"{name}perceptual"] = perceptual(made, truth).mean()
     return terms
+
+
+def _weighted(made: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """L_2 as in the other terms, a weighted mean over the pixels."""
+    return ((2 * (made - truth)).square().mean(1, keepdim=True) * weight).sum() / weight.sum()

@@ -28,6 +28,7 @@ from portrayal.nn.gan_losses import discriminator_loss, generator_loss
 from portrayal.nn.stylegan2_discriminator import Discriminator
 from portrayal.systems.export3d import losses
 from portrayal.systems.export3d.config import Config
+from portrayal.systems.export3d.head import feature_mask
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import View
 from portrayal.train.initial import fill_network, save_network
@@ -119,7 +120,7 @@ def reconstruction_step(state: TrainState, batch: Batch, config: Config) -> dict
     check_encoder(state, config)
     pair = Pair.of(batch)
     view, planes = reconstruct(model_of(state.networks), pair)
-    terms = losses.reconstruction_terms(view, pair.driving, perceptual_of(state))
+    terms = reconstruction_terms(state, view, pair, config)
     state.backward(weighted(terms, config))
     state.step_optimizer("model", clip=CLIP)
     follow(state, planes, pair)
@@ -133,7 +134,7 @@ def adversarial_step(state: TrainState, batch: Batch, config: Config) -> dict[st
     discriminator = state.networks["discriminator"]
     with state.only("model"):
         view, planes = reconstruct(model_of(state.networks), pair)
-        terms = losses.reconstruction_terms(view, pair.driving, perceptual_of(state))
+        terms = reconstruction_terms(state, view, pair, config)
         terms["adversarial"] = generator_loss(discriminator(2 * view.picture - 1, pair.camera))
         state.backward(weighted(terms, config))
         state.step_optimizer("model", clip=CLIP)
@@ -144,6 +145,12 @@ def adversarial_step(state: TrainState, batch: Batch, config: Config) -> dict[st
         state.backward(terms["discriminator"])
         state.step_optimizer("discriminator", clip=CLIP)
     return {name: term.detach() for name, term in terms.items()} | {"psnr": psnr(view, pair).mean()}
+
+
+def reconstruction_terms(state: TrainState, view: View, pair: Pair, config: Config) -> dict[str, Tensor]:
+    """Of `losses`, as far as the configuration has them."""
+    features = feature_mask(pair.camera, side=config.image_size) if config.loss.features else None
+    return losses.reconstruction_terms(view, pair.driving, perceptual_of(state), features=features)
 
 
 def reconstruct(model: Export3d, pair: Pair) -> tuple[View, Tensor]:

@@ -27,12 +27,17 @@ from portrayal.systems.export3d.clebs import (
     similarities,
 )
 from portrayal.systems.export3d.config import Config
+from portrayal.systems.export3d.head import face_crop
 from portrayal.train.initial import fill_network, save_network
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 
 VALIDATED = 8
 """Clips' samples of `validate`, one after the other."""
+CLOSER = 2
+"""How much larger the frames are than the faces that are cut out of them."""
+ZOOM, SHIFT = 0.1, 0.08
+"""How much such a cut varies: share of its side, and halves of it."""
 PREVIEWED, CELL = 8, 48
 """Frames in the preview, and pixels of each."""
 
@@ -51,20 +56,30 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
-    return _frames(root, "train", config, seed=seed, samples=samples, mirror=config.mirror)
+    return _frames(root, "train", config, seed=seed, samples=samples, mirror=config.mirror, colour=config.colour)
 
 
-def _frames(root: Path, split: Split, config: Config, *, seed: int, samples: int, mirror: bool) -> ClipFrames:
+def _frames(
+    root: Path, split: Split, config: Config, *, seed: int, samples: int, mirror: bool = False, colour: float = 0.0
+) -> ClipFrames:
     clebs = config.clebs
+    size = clebs.image_size * (CLOSER if clebs.close else 1)
     return ClipFrames(
-        root, split, size=clebs.image_size, seed=seed, samples=samples, count=1 + clebs.negatives, mirror=mirror
+        root,
+        split,
+        size=size,
+        seed=seed,
+        samples=samples,
+        count=1 + clebs.negatives,
+        mirror=mirror,
+        colour=colour,
     )
 
 
 def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Every frame of a clip is the positive once, all others of the clip are its negatives: the expectation of equation
     1, of 33 pictures instead of one for each 33."""
-    expressions, images = encode(state.networks, batch)
+    expressions, images = encode(state.networks, batch, config, varied=True)
     clebs = config.clebs
     loss = contrastive_loss(expressions, images, temperature=clebs.temperature, objective=clebs.objective)
     state.backward(loss)
@@ -73,13 +88,22 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
     return {"contrastive": loss.detach(), "accuracy": retrieval_accuracy(expressions, images)}
 
 
-def encode(modules: nn.ModuleDict, batch: Batch) -> tuple[Tensor, Tensor]:
-    """f_e and f_I of all frames, (b, n, d) each."""
+def encode(modules: nn.ModuleDict, batch: Batch, config: Config, *, varied: bool = False) -> tuple[Tensor, Tensor]:
+    """f_e and f_I of all frames, (b, n, d) each. `varied`: with cuts that vary, where faces are cut out."""
     encoder = expression_encoder(modules)
     expressions = encoder(batch["expression"], batch["gaze"] if encoder.gaze else None)
-    pictures = batch["pictures"]
-    images = modules["image"](pictures.flatten(0, 1).float() / 255)
-    return expressions, images.unflatten(0, pictures.shape[:2])
+    pictures = batch["pictures"].flatten(0, 1).float() / 255
+    if config.clebs.close:
+        pictures = cut_out(pictures, batch["camera"].flatten(0, 1), config, varied=varied)
+    return expressions, modules["image"](pictures).unflatten(0, batch["pictures"].shape[:2])
+
+
+def cut_out(pictures: Tensor, camera: Tensor, config: Config, *, varied: bool) -> Tensor:
+    """(n, 3, s, s) frames with their cameras (n, 25) to faces (n, 3, image_size, image_size)."""
+    amount = float(varied)
+    zoom = 1 + amount * ZOOM * (2 * torch.rand(len(pictures), device=pictures.device) - 1)
+    shift = amount * SHIFT * (2 * torch.rand(len(pictures), 2, device=pictures.device) - 1)
+    return face_crop(pictures, camera, size=config.clebs.image_size, zoom=zoom, shift=shift)
 
 
 def expression_encoder(modules: nn.ModuleDict) -> ExpressionEncoder:
@@ -90,8 +114,8 @@ def expression_encoder(modules: nn.ModuleDict) -> ExpressionEncoder:
 def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8]:
     """Frames of the first clip, below them the cosines of each picture (column) with each expression (row), from black
     for -1 to white for 1: a bright diagonal is what is learned."""
-    shown = {name: batch[name][:1, :PREVIEWED] for name in ("pictures", "expression", "gaze")}
-    cosines = similarities(*(x.float() for x in encode(state.averaged, shown)))[0]
+    shown = {name: batch[name][:1, :PREVIEWED] for name in ("pictures", "expression", "gaze", "camera")}
+    cosines = similarities(*(x.float() for x in encode(state.averaged, shown, config)))[0]
     pictures = F.interpolate(shown["pictures"][0].float() / 255, (CELL, CELL), mode="area")
     matrix = ((cosines + 1) / 2).repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)
     sheet = torch.cat([torch.cat(list(pictures), -1), matrix.expand(3, -1, -1)], 1)
@@ -104,7 +128,8 @@ def validate(state: TrainState, config: Config, root: Path) -> dict[str, float]:
     device = next(state.averaged.parameters()).device
     losses, found = [], []
     for sample in held_out(root, config):
-        expressions, images = encode(state.averaged, {name: value.to(device) for name, value in sample.items()})
+        there = {name: value.to(device) for name, value in sample.items()}
+        expressions, images = encode(state.averaged, there, config)
         clebs = config.clebs
         losses.append(contrastive_loss(expressions, images, temperature=clebs.temperature, objective=clebs.objective))
         found.append(retrieval_accuracy(expressions, images))
@@ -118,7 +143,7 @@ def preview_batch(root: Path, config: Config) -> Batch:
 @lru_cache(maxsize=2)
 def held_out(root: Path, config: Config) -> list[Batch]:
     """Frames of validation clips, a batch of one clip each; of a folder without long enough ones, of training clips."""
-    read = partial(_frames, root, config=config, seed=0, samples=VALIDATED, mirror=False)
+    read = partial(_frames, root, config=config, seed=0, samples=VALIDATED)
     return [default_collate([sample]) for sample in held_out_samples(read, VALIDATED)]
 
 
