@@ -12,6 +12,7 @@ from portrayal.systems.otavatar.animate import (
     driving_pixels,
     encode_driving,
     encode_source,
+    head_field,
     interpolate_identity,
     render,
     retarget_codes,
@@ -22,7 +23,7 @@ from portrayal.systems.otavatar.config import Config
 
 STAGES = {"eg3d": train_eg3d.STAGE, "decouple": train_decouple.STAGE}
 DRIVING = OtavatarDriving
-CAPABILITIES = frozenset({"pose", "expression", "novel_view", "tuning", "identity_interpolation"})
+CAPABILITIES = frozenset({"pose", "expression", "novel_view", "tuning", "identity_interpolation", "mesh"})
 
 __all__ = [
     "CAPABILITIES",
@@ -35,6 +36,7 @@ __all__ = [
     "driving_pixels",
     "encode_driving",
     "encode_source",
+    "head_field",
     "interpolate_identity",
     "load_avatar",
     "render",

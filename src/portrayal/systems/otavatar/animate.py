@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +20,7 @@ from portrayal.errors import InputError
 from portrayal.media.overlay import lay_over
 from portrayal.motion.options import RetargetOptions
 from portrayal.nn.kept import KeptFile, digest_of, forget_oldest
+from portrayal.nn.rendering.fast import FastField
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.systems.otavatar.avatar import SUFFIX, OtavatarSource, load_avatar, save_avatar
 from portrayal.systems.otavatar.camera import bias_intrinsics
@@ -123,7 +125,7 @@ def avatar_key(model: Otavatar, faces: Faces) -> str:
         "decouple": asdict(model.config.decouple),
         "avatar": asdict(model.config.avatar),
     }
-    return digest_of(about, {name: getattr(faces, name) for name in Faces.__dataclass_fields__})
+    return digest_of(about, {f.name: getattr(faces, f.name) for f in fields(Faces)})
 
 
 def _known_avatar(path: Path, model: Otavatar) -> OtavatarSource | None:
@@ -216,6 +218,16 @@ def latents_of(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving
     """(t, layers, w_dim) w_id + w_x."""
     window = driving.window.expand(-1, -1, model.config.controller.frames)
     return model.latents(source.identity, window)
+
+
+@torch.no_grad()
+def head_field(model: Otavatar, source: OtavatarSource) -> FastField:
+    """The head in space, with the portrait's own expression."""
+    generator, rays = generator_of(model, source), model.config.generator.rays
+    own = own_coefficients(source.portrait.params, rows=model.config.controller.rows)[..., None]
+    ws = latents_of(model, source, OtavatarDriving(source.portrait.params, (Fraction(0),), own))
+    axes = model.config.generator.plane_axes
+    return FastField(generator.planes(ws)[0], generator.decoder, box_size=rays.box_size, plane_axes=axes)
 
 
 def squares(params: FaceParams) -> Tensor:
