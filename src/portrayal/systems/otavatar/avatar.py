@@ -99,9 +99,9 @@ def load_avatar(path: Path | str, model: Otavatar) -> OtavatarSource:
         name.removeprefix("tuned."): x.float().to(device) for name, x in tensors.items() if name.startswith("tuned.")
     }
     return OtavatarSource(
-        Portrait(image.to(device), FaceParams(**params).map(lambda x: x.to(device))),
-        tensors["identity"].to(device),
-        tensors["bias"].to(device),
+        Portrait(image.to(device), FaceParams(**params).map(lambda x: x.float().to(device))),
+        tensors["identity"].float().to(device),
+        tensors["bias"].float().to(device),
         tuned,
         remark,
     )
