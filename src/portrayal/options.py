@@ -195,6 +195,23 @@ class EditOptions(SystemOptions):
 
 
 @dataclass(frozen=True)
+class MeshOptions(SystemOptions):
+    """How the head of a photo becomes a 3D model."""
+
+    face: str = "largest"
+    """Which face: largest, or its number counted from the left, from 1."""
+    resolution: int = 128
+    """Cells along a side of the cube around the head; twice as many take eight times as long."""
+
+    def __post_init__(self) -> None:
+        check_face_and_size(self.face, None)
+        if self.face == "all":
+            raise InputError("a mesh is one head; choose a face with --face largest or its number.")
+        if not 16 <= self.resolution <= 512:
+            raise InputError(f"resolution must be from 16 to 512 cells, got {self.resolution}.")
+
+
+@dataclass(frozen=True)
 class TrackOptions(RunOptions):
     """How faces are tracked."""
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from portrayal.face.topology import LANDMARKS
 from portrayal.motion.options import RetargetOptions
+from portrayal.nn.rendering.fast import FastField
 
 T = TypeVar("T")
 D = TypeVar("D", bound="Driving")
@@ -360,6 +361,13 @@ class Remarker(System, Protocol):
         """Sentences about a motion that is on its source already: frames that the model cannot be trusted with."""
 
 
+class Sculptor(System, Protocol):
+    """What a system with the capability mesh exports beside the rest: heads that are densities in space."""
+
+    def head_field(self, model: torch.nn.Module, source: Source) -> FastField:
+        """The source's head with the expression that the portrait shows; its first three colours are RGB."""
+
+
 def as_system(module: ModuleType) -> System:
     """A system's package, typed."""
     return cast(System, module)
@@ -379,6 +387,7 @@ __all__ = [
     "Frame",
     "Portrait",
     "Remarker",
+    "Sculptor",
     "Source",
     "System",
     "Track",

@@ -48,6 +48,7 @@ HOOKS = {
     "directions": ("direction_names", "move_along"),
     "expression_codes": ("expression_codes",),
     "remarks": ("remarks",),
+    "mesh": ("head_field",),
 }
 """Capabilities that ask for functions beside those that every system has."""
 

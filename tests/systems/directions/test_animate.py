@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from portrayal.media.overlay import lay_over, pixel_centres, square_coordinates
 from portrayal.motion.edit import apply_edit
 from portrayal.systems import directions
 from portrayal.systems.directions import animate
 from portrayal.systems.directions.animate import DirectionsDriving
 from portrayal.systems.directions.config import Config
+from portrayal.systems.directions.faces import frame_squares
 from portrayal.systems.directions.model import Directions
 from portrayal.systems.directions.net3d import pose_vector
-from portrayal.systems.directions.placing import frame_coordinates, head_mask, lay_over, pixel_centres
 from portrayal.systems.directions.pose import RELEASED_RANGES
 from portrayal.types import Edit, FaceClip, FaceParams, Portrait
 from tests.systems.conftest import mean_params
@@ -147,26 +148,15 @@ def test_a_face_is_laid_where_its_frame_is(portrait: Portrait) -> None:
     ramp = ((torch.arange(s) + 0.5) / s).expand(s, s)
     face = torch.stack([ramp, ramp.mT, torch.zeros(s, s)])[None]
     params = apply_edit(portrait.params, Edit(shift=(0.2, 0.1), zoom=1.1))
-    laid = lay_over(portrait, face, params, upright=True)
+    squares = frame_squares(params, upright=True)
+    laid = lay_over(portrait, face, params, squares)
     places = pixel_centres(portrait.image.shape[2:], torch.device("cpu"))
-    inside = frame_coordinates(params, places, upright=True)[0]
+    inside = square_coordinates(squares, places)[0]
     middle = params.landmarks[0, 1, :2].round().int().tolist()  # tip of the nose
     x, y = middle
     expected = (inside[y, x] + 1) / 2
     torch.testing.assert_close(laid[0, :2, y, x], expected, atol=0.02, rtol=0)
     assert torch.equal(laid[0, :, :, :4], portrait.image[0, :, :, :4]), "the border is the portrait's"
-
-
-def test_the_head_is_where_the_face_is_and_turns_with_it(portrait: Portrait) -> None:
-    places = pixel_centres(portrait.image.shape[2:], torch.device("cpu"))
-    mask = head_mask(portrait.params, places)[0]
-    points = portrait.params.landmarks[0, :468, :2].round().long()
-    assert float(mask[points[:, 1], points[:, 0]].min()) == 1, "all of the face"
-    assert float(mask[0].max()) < 1
-    assert float(mask[:, 0].max()) == 0
-    tilted = head_mask(apply_edit(portrait.params, Edit(roll=0.5)), places)[0]
-    assert abs(float(tilted.sum() / mask.sum()) - 1) < 0.1, "as large"
-    assert float((tilted - mask).abs().mean()) > 0.01
 
 
 @torch.no_grad()

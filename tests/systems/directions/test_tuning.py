@@ -165,7 +165,7 @@ def test_only_the_newest_results_are_kept(
     case: tuple[Generator, Tensor, Tensor], perceptual: Perceptual, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator, picture, pivot = case
-    monkeypatch.setattr("portrayal.systems.directions.tuning.KEPT", 2)
+    monkeypatch.setattr("portrayal.nn.kept.KEPT", 2)
     config, names = replace(TINY.tuning, steps=1), []
     for factor in (1.0, 0.9, 0.8):
         tune(generator, factor * picture, pivot, config, perceptual, cache=tmp_path)

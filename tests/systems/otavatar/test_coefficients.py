@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from portrayal.errors import InputError
 from portrayal.face.camera import (
     FACE_DEPTH,
     FOCAL,
@@ -14,7 +15,14 @@ from portrayal.face.camera import (
     world_to_picture,
 )
 from portrayal.face.morphable import fit_params, load_face_model
-from portrayal.systems.otavatar.coefficients import face_coefficients, face_square, window_frames, windows
+from portrayal.systems.otavatar.coefficients import (
+    face_coefficients,
+    face_square,
+    own_coefficients,
+    square_camera,
+    window_frames,
+    windows,
+)
 from tests.data.made_faces import draw_face
 
 SIZE = 128
@@ -58,6 +66,33 @@ def test_the_square_brings_the_head_to_the_distance_of_eg3d(params) -> None:
         torch.testing.assert_close(
             world_to_picture(face, camera, width=1, height=1), torch.full((1, 1, 2), 0.5), atol=1e-4, rtol=0
         )
+
+
+def test_cameras_tell_how_large_the_picture_is(params) -> None:
+    expected = face_coefficients(params, width=SIZE, height=SIZE, rows=73)
+    assert torch.equal(own_coefficients(params, rows=73), expected)
+    assert torch.equal(own_coefficients(params[1], rows=70), expected[1:, :70]), "frame by frame"
+    with pytest.raises(InputError, match="the motion has no cameras"):
+        own_coefficients(params.replace(camera=torch.zeros(2, 25)), rows=73)
+
+
+def test_the_camera_of_the_square_tells_the_rotation_alone(params) -> None:
+    place = params.rotation, params.translation, params.scale
+    camera = square_camera(*place)
+    moved = square_camera(params.rotation, params.translation + torch.tensor([30.0, -12, 0]), 1.7 * params.scale)
+    torch.testing.assert_close(camera, moved, atol=1e-5, rtol=0)
+    cam2world, _ = split_camera(camera)
+    torch.testing.assert_close(cam2world[:, :3, :3], params.rotation.mT * torch.tensor([1.0, -1, -1])[:, None])
+    # As the camera of the picture itself, where the square is all of the picture.
+    side, centre = face_square(*place)
+    whole = params.replace(
+        translation=params.translation - torch.cat([centre - side[:, None] / 2, torch.zeros(2, 1)], 1)
+    )
+    for i in range(2):
+        one = whole[i]
+        wide = float(side[i])
+        own = camera_from_pose(one.rotation, one.translation, one.scale, width=wide, height=wide)
+        torch.testing.assert_close(camera[i : i + 1], own, atol=1e-4, rtol=1e-4)
 
 
 def test_windows_repeat_the_ends() -> None:

@@ -1,5 +1,7 @@
 """EG3D's generator as one module: the official numbers, shapes, what has gradients."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -79,14 +81,26 @@ def test_a_picture_does_not_depend_on_its_neighbours() -> None:
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_a_quick_look_is_the_same_picture() -> None:
+    torch.manual_seed(0)
+    generator = TriplaneGenerator(replace(TINY, plane_axes="legacy", rays=RayConfig(coarse_samples=8, fine_samples=8)))
+    ws, camera = torch.randn(1, 6, 16), cameras(0.3)
+    planes = generator.planes(ws)
+    quick = generator.look(planes, ws, camera)
+    torch.testing.assert_close(quick, generator.view(planes, ws, camera).picture, atol=0.02, rtol=0)
+
+
 def test_every_trainable_parameter_gets_a_gradient() -> None:
     torch.manual_seed(0)
     generator = TriplaneGenerator(TINY)
     camera = cameras(0.1, -0.2)
     ws = generator.broadcast(generator.latents(torch.randn(2, 16), camera))
     generator(ws, camera).square().sum().backward()
-    missing = [name for name, p in generator.named_parameters() if p.requires_grad and p.grad is None]
-    assert not missing
+    reached = {name for name, p in generator.named_parameters() if p.grad is not None}
+    assert reached == {name for name, p in generator.named_parameters() if p.requires_grad}
+    through_latents = {name for name in reached if name.startswith("backbone.mapping")}
+    assert reached - through_latents == generator.drawing_parameters().keys()
 
 
 def test_half_precision_changes_the_picture_little() -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from portrayal.errors import InputError
 from portrayal.systems.otavatar.config import Config, LossWeights
 from portrayal.systems.otavatar.controller import Controller
+from portrayal.systems.otavatar.descent import Watch
 from portrayal.systems.otavatar.generator import TriplaneGenerator
 from portrayal.systems.otavatar.inversion import find_identity, invert_portrait, limit
 from portrayal.systems.otavatar.pairs import Faces
@@ -24,7 +25,7 @@ def towards(target: torch.Tensor):
 def test_it_starts_at_the_average_and_descends() -> None:
     mean, target = torch.full((4,), 2.0), torch.full((4,), 2.3)
     seen = []
-    found = find_identity(towards(target), mean, 2, CONFIG, steps=80, progress=lambda *about: seen.append(about))
+    found = find_identity(towards(target), mean, 2, CONFIG, steps=80, watch=Watch(lambda *about: seen.append(about)))
     assert found.losses[0] == pytest.approx(2 * 4 * 0.3**2, rel=1e-4)
     assert (found.w - target).abs().max() < 0.05
     assert found.w.shape == (2, 4)
@@ -39,7 +40,12 @@ def test_the_last_step_is_in_the_result() -> None:
 
 def test_it_stops_early() -> None:
     found = find_identity(
-        lambda w, bias, step: 1 + 0 * w.sum() + 0 * bias.sum(), torch.zeros(4), 1, CONFIG, steps=80, patience=5
+        lambda w, bias, step: 1 + 0 * w.sum() + 0 * bias.sum(),
+        torch.zeros(4),
+        1,
+        CONFIG,
+        steps=80,
+        watch=Watch(patience=5),
     )
     assert len(found.losses) == 6
 
@@ -98,7 +104,7 @@ def test_a_generated_face_is_found_again() -> None:
         perceptual_network="tracker",
         losses=LossWeights(perceptual=1, gram=0, identity=0, local=0),
     )
-    found = invert_portrait(generator, controller, faces, {"perceptual": network}, settings, patience=None)
+    found = invert_portrait(generator, controller, faces, {"perceptual": network}, settings)
     assert len(found.losses) == 64
     assert found.losses[59] < 0.5 * found.losses[0]
     # Two sizes of the rendering in every step, of both pictures; four more of the final picture in the last four.

@@ -41,6 +41,13 @@ def with_(config: Config = CONFIG, **changes) -> Config:
     return replace(config, decouple=replace(config.decouple, **changes))
 
 
+def test_the_mapping_network_is_left_alone() -> None:
+    """Nothing is drawn through it here: w_id is found without it."""
+    learning = {name for name, p in start().networks.named_parameters() if p.requires_grad}
+    assert not any("mapping" in name for name in learning)
+    assert any(name.startswith("generator.backbone.synthesis") for name in learning)
+
+
 def test_samples_are_two_frames_of_one_clip(folder) -> None:
     data = FramePairs(folder, "train", size=32, seed=0, samples=4, rows=70)
     sample = data[1]

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from portrayal.media.image import to_uint8
+from portrayal.media.overlay import lay_over
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.retarget import at_most
 from portrayal.nn.stylegan2 import SynthesisNetwork
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.systems.directions import tuning
 from portrayal.systems.directions.config import Config
-from portrayal.systems.directions.faces import FramedFace, frame_face
+from portrayal.systems.directions.faces import FramedFace, frame_face, frame_squares
 from portrayal.systems.directions.features import load_perceptual
 from portrayal.systems.directions.likeness import remark_on
 from portrayal.systems.directions.model import Directions
 from portrayal.systems.directions.net3d import pose_vector
-from portrayal.systems.directions.placing import lay_over
 from portrayal.systems.directions.pose import released_angles
 from portrayal.tracking import Progress, silent
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
@@ -156,8 +156,8 @@ def render(model: Directions, source: DirectionsSource, driving: DirectionsDrivi
         part = driving[start : start + FRAMES_AT_ONCE]
         w_plus = source.w_plus.expand(len(part), -1, -1)
         faces = draw(model.reenacted(w_plus, change_of(model, source, part))) / 2 + 0.5
-        upright = model.config.alignment == "upright"
-        yield lay_over(source.portrait, faces.clamp(0, 1), part.params, upright=upright).clamp(0, 1)
+        squares = frame_squares(part.params, upright=model.config.alignment == "upright")
+        yield lay_over(source.portrait, faces.clamp(0, 1), part.params, squares).clamp(0, 1)
 
 
 def synthesis_of(model: Directions, source: DirectionsSource) -> SynthesisNetwork:

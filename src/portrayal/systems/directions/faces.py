@@ -29,6 +29,7 @@ from portrayal.media.image import read_image
 from portrayal.media.video import probe
 from portrayal.systems.directions.config import Config
 from portrayal.train.stage import Batch
+from portrayal.types import FaceParams
 
 LARGEST_FRAME = 256
 """Side in pixels at which frames of clips are kept: about what their makers prepare them at."""
@@ -72,6 +73,12 @@ def frame_face(picture: NDArray[np.uint8], landmarks: NDArray[np.floating], *, s
     matrix = crop_matrix(ffhq_square(landmarks, upright=upright), size)
     cut = warp(picture, matrix, (size, size), border=cv2.BORDER_REFLECT)
     return FramedFace(cut, transform_points(landmarks, matrix))
+
+
+def frame_squares(params: FaceParams, *, upright: bool) -> Tensor:
+    """(t, 4) the squares of `frame_face` as x, y, side, roll in the pixels of `params`."""
+    points = params.landmarks.cpu().numpy()
+    return torch.stack([torch.from_numpy(ffhq_square(one, upright=upright)) for one in points]).to(params.landmarks)
 
 
 class FramedFaces(Dataset[dict[str, Tensor]]):

@@ -6,29 +6,23 @@ picture, while codes around the pivot are held where they were (locality regular
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.errors import InputError
-from portrayal.media.atomic import make_parent, remove
+from portrayal.nn.kept import KeptFile, digest_of, forget_oldest, learned_tensors, restore_learned
 from portrayal.nn.stylegan2 import Generator
 from portrayal.systems.directions.config import TuningConfig
 from portrayal.systems.directions.features import Perceptual
-from portrayal.weights.registry import save_tensors
 
 Progress = Callable[[int, int, float], None]
 """Steps done, steps in all, perceptual distance now."""
-KEPT = 32
-"""Results that stay in the cache folder; the oldest go."""
 SEED = 0
 """Of the codes whose pictures are held where they were."""
 
@@ -71,16 +65,13 @@ def tune(
     """
     _check(generator, picture, pivot)
     key = tuning_key(generator, picture, pivot, config) if cache is not None else ""
-    done = _Store(cache, f"{key}.safetensors")
+    done, part = KeptFile(cache, f"{key}.safetensors"), KeptFile(cache, f"{key}.part.safetensors")
     run = _Run(generator, config)
-    if (found := done.read()) is not None:
-        distance, steps = run.restore(found)
+    if (known := run.restore(done)) is not None:
         if progress:
-            progress(config.steps, config.steps, distance)
-        return Tuned(run.tuned, distance, steps)
-    part = _Store(cache, f"{key}.part.safetensors")
-    if (found := part.read()) is not None:
-        run.restore(found)
+            progress(config.steps, config.steps, known)
+        return Tuned(run.tuned, known, run.step)
+    run.restore(part)
     while True:
         pixel, unlike = run.compare(run.tuned.synthesis(pivot), picture, perceptual)
         distance = float(unlike.detach())
@@ -90,21 +81,16 @@ def tune(
         if progress:
             progress(run.step, config.steps, distance)
         if run.step % config.save_every_steps == 0:
-            part.write(run.tensors(moments=True), run.step, distance)
-    done.write(run.tensors(moments=False), run.step, distance)
+            run.keep(part, distance, moments=True)
+    run.keep(done, distance, moments=False)
     part.remove()
-    _forget_oldest(cache)
+    forget_oldest(cache)
     return Tuned(run.tuned, distance, run.step)
 
 
 def tuning_key(generator: Generator, picture: Tensor, pivot: Tensor, config: TuningConfig) -> str:
     """A name that changes with the picture, the pivot, the generator's weights and the configuration."""
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
-    tensors = {"picture": picture, "pivot": pivot} | dict(generator.state_dict())
-    for name, value in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().float().numpy().tobytes())
-    return digest.hexdigest()[:32]
+    return digest_of(asdict(config), {"picture": picture, "pivot": pivot} | dict(generator.state_dict()))
 
 
 class _Run:
@@ -137,25 +123,25 @@ class _Run:
         self.optimizer.step()
         self.step += 1
 
-    def tensors(self, *, moments: bool) -> dict[str, Tensor]:
-        """Everything that a resume needs (`moments`: of Adam), or the result alone."""
-        tensors = {f"weight.{name}": value.detach() for name, value in self.parameters.items()}
-        if moments:
-            for name, parameter in self.parameters.items():
-                state = self.optimizer.state[parameter]
-                tensors |= {f"{field}.{name}": state[field] for field in ("exp_avg", "exp_avg_sq")}
-        return tensors
+    def keep(self, file: KeptFile, distance: float, *, moments: bool) -> None:
+        """Write everything that a resume needs (`moments`: of Adam), or the result alone."""
+        tensors = learned_tensors(self.parameters, self.optimizer, moments=moments)
+        file.write(tensors, {"step": str(self.step), "distance": repr(distance)})
 
-    def restore(self, found: tuple[dict[str, Tensor], float, int]) -> tuple[float, int]:
-        """Go on from what `tensors` gave; (distance, step)."""
-        tensors, distance, self.step = found
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(tensors[f"weight.{name}"])
-                if f"exp_avg.{name}" in tensors:
-                    moments = {field: tensors[f"{field}.{name}"].to(parameter) for field in ("exp_avg", "exp_avg_sq")}
-                    self.optimizer.state[parameter] = {"step": torch.tensor(float(self.step)), **moments}
-        return distance, self.step
+    def restore(self, file: KeptFile) -> float | None:
+        """Go on from what `keep` has written: the distance then; None where there is nothing to be had."""
+        found = file.read()
+        if found is None:
+            return None
+        tensors, about = found
+        try:
+            step, distance = int(about["step"]), float(about["distance"])
+            restore_learned(self.parameters, self.optimizer, tensors, step)
+        except (KeyError, ValueError):
+            file.remove()
+            return None
+        self.step = step
+        return distance
 
     @torch.no_grad()
     def _near(self, pivot: Tensor) -> Tensor:
@@ -164,45 +150,6 @@ class _Run:
         z = torch.randn(1, z_dim, generator=torch.Generator().manual_seed(SEED + self.step)).to(pivot.device)
         way = self.original.broadcast(self.original.mapping(z)) - pivot
         return pivot + self.config.radius * way / way.square().mean().sqrt()
-
-
-class _Store:
-    """A file of the cache folder; without a folder nothing is kept."""
-
-    def __init__(self, folder: Path | None, name: str) -> None:
-        self.path = None if folder is None else folder / name
-
-    def read(self) -> tuple[dict[str, Tensor], float, int] | None:
-        """Tensors, distance and step; None where there is none, or it is damaged."""
-        if self.path is None or not self.path.is_file():
-            return None
-        try:
-            with safe_open(self.path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                about = file.metadata()
-            return tensors, float(about["distance"]), int(about["step"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-            remove(self.path)
-            return None
-
-    def write(self, tensors: dict[str, Tensor], step: int, distance: float) -> None:
-        if self.path is not None:
-            make_parent(self.path)
-            contiguous = {name: value.cpu().contiguous() for name, value in tensors.items()}
-            save_tensors(self.path, contiguous, {"step": str(step), "distance": repr(distance)})
-
-    def remove(self) -> None:
-        if self.path is not None:
-            remove(self.path)
-
-
-def _forget_oldest(folder: Path | None) -> None:
-    """Remove all but the newest `KEPT` files."""
-    if folder is None:
-        return
-    ages = sorted((path.stat().st_mtime_ns, path) for path in folder.glob("*.safetensors"))
-    for _, path in ages[:-KEPT]:
-        remove(path)
 
 
 def _check(generator: Generator, picture: Tensor, pivot: Tensor) -> None:

@@ -17,6 +17,7 @@ from portrayal.systems.export3d.animate import (
     encode_driving,
     encode_source,
     expression_codes,
+    head_field,
     move_along,
     remarks,
     render,
@@ -30,7 +31,7 @@ STAGES = {
     "adversarial": train.ADVERSARIAL,
 }
 DRIVING = Export3dDriving
-CAPABILITIES = frozenset({"pose", "expression", "novel_view", "directions", "expression_codes", "remarks"})
+CAPABILITIES = frozenset({"pose", "expression", "novel_view", "directions", "expression_codes", "remarks", "mesh"})
 
 __all__ = [
     "ABLATIONS",
@@ -46,6 +47,7 @@ __all__ = [
     "encode_driving",
     "encode_source",
     "expression_codes",
+    "head_field",
     "move_along",
     "remarks",
     "render",

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.motion.options import RetargetOptions
+from portrayal.nn.rendering.fast import FastField
 from portrayal.systems.export3d.config import Config
 from portrayal.systems.export3d.detail import SourceView
 from portrayal.systems.export3d.generator import SourceFeatures
@@ -139,6 +140,15 @@ def expression_codes(model: Export3d, params: FaceParams) -> Tensor:
 def planes_of(model: Export3d, source: Export3dSource, codes: Tensor) -> Tensor:
     """(t, 3, c, H / 2, W / 2) tri-planes of the source with the expressions (t, d)."""
     return model.generator.stabilise(model.generator.decode(source.features.expand(len(codes)), codes))
+
+
+@torch.no_grad()
+def head_field(model: Export3d, source: Export3dSource) -> FastField:
+    """The head in space, with the portrait's own expression."""
+    codes = expression_codes(model, source.portrait.params)
+    with _half(codes):
+        planes = planes_of(model, source, codes)
+    return model.renderer.field(planes, torch.float32)
 
 
 def remarks(model: Export3d, driving: Export3dDriving) -> tuple[str, ...]:

@@ -227,8 +227,12 @@ class Renderer(nn.Module):
         origins, directions = self._rays(camera)
         half = torch.is_autocast_enabled(planes.device.type)
         dtype = torch.get_autocast_dtype(planes.device.type) if half else planes.dtype
-        field = FastField((planes + self.head)[0], self.mlps, box_size=self.rays.box_size, dtype=dtype)
-        return self._inside(render_fast(field, origins[0], directions[0], self.rays), origins, directions)
+        rendered = render_fast(self.field(planes, dtype), origins[0], directions[0], self.rays)
+        return self._inside(rendered, origins, directions)
+
+    def field(self, planes: Tensor, dtype: torch.dtype) -> FastField:
+        """What planes (1, 3, c, H / 2, W / 2) hold."""
+        return FastField((planes + self.head)[0], self.mlps, box_size=self.rays.box_size, dtype=dtype)
 
     @in_float32
     def _rays(self, camera: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from portrayal.errors import InputError
 from portrayal.face.camera import (
     FACE_DEPTH,
     FOCAL,
     RADIUS,
     WORLD_UNITS_PER_HEAD_UNIT,
     camera_from_pose,
+    picture_size,
     split_camera,
 )
 from portrayal.face.pose import rotation_to_angles
@@ -44,6 +46,19 @@ def face_coefficients(params: FaceParams, *, width: float, height: float, rows: 
     return torch.cat(parts, 1)
 
 
+def own_coefficients(params: FaceParams, *, rows: int) -> Tensor:
+    """`face_coefficients` of faces whose cameras say how large their picture is, (t, rows).
+
+    Raises:
+        InputError: the cameras are empty.
+    """
+    size = picture_size(params.camera, params.scale)
+    if size is None:
+        raise InputError("the motion has no cameras, which otavatar needs; track its video again")
+    # Pictures have whole pixels; so it does not matter which frames of a clip come together.
+    return face_coefficients(params, width=round(size[0]), height=round(size[1]), rows=rows)
+
+
 def face_square(rotation: Tensor, translation: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """The square whose camera is as far from the head's origin as EG3D's are; the face is in its middle.
 
@@ -57,6 +72,20 @@ def face_square(rotation: Tensor, translation: Tensor, scale: Tensor) -> tuple[T
     side = depth * scale / (FOCAL * WORLD_UNITS_PER_HEAD_UNIT)
     centre = translation[:, :2] - FACE_DEPTH * scale[:, None] * rotation[:, :2, 2]
     return side, centre
+
+
+def square_camera(rotation: Tensor, translation: Tensor, scale: Tensor) -> Tensor:
+    """The camera that sees the head as the square around the face shows it, p of Algorithm 1.
+
+    Args: as of `face_square`.
+
+    Returns:
+        (t, 25).
+    """
+    side, centre = face_square(rotation, translation, scale)
+    place = (translation[:, :2] - centre) / side[:, None] + 0.5
+    moved = torch.cat([place, translation[:, 2:] / side[:, None]], 1)
+    return camera_from_pose(rotation, moved, scale / side, width=1, height=1)
 
 
 def windows(coefficients: Tensor, *, frames: int = 27) -> Tensor:

@@ -167,6 +167,24 @@ class DecoupleConfig:
 
 
 @dataclass(frozen=True)
+class AvatarConfig:
+    """The avatar of one photo: what inversion has beside `DecoupleConfig`, and a light tuning of the generator."""
+
+    patience: int = 20
+    """Steps without progress after which either of both stops."""
+    save_every_steps: int = 10
+    """Steps after which an interrupted one can go on."""
+    tuning_steps: int = 0
+    """Of the generator, after w_id is found; the code has them as an option (50 at most), the paper does not."""
+    tuning_rate: float = 3e-4
+    """Of Adam (code)."""
+    locality: float = 1.0
+    """Weight of the mean squared difference that tuning makes to other faces (PTI, Roich et al. 2021)."""
+    radius: float = 0.3125
+    """How far from the face's latents those lie, root mean square per number: PTI's 30 over 18 x 512 of them."""
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole system."""
 
@@ -174,6 +192,7 @@ class Config:
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     eg3d: Eg3dConfig = field(default_factory=Eg3dConfig)
     decouple: DecoupleConfig = field(default_factory=DecoupleConfig)
+    avatar: AvatarConfig = field(default_factory=AvatarConfig)
     batch: int = 32
     steps: int = 781_250
     """25 million pictures, EG3D's; OTAvatar starts from its published weights."""
@@ -217,6 +236,7 @@ class Config:
                 steps=50,
                 ema=0.9,
             ),
+            avatar=AvatarConfig(save_every_steps=2, tuning_steps=4),
             batch=4,
             steps=50,
             ema=0.9,
@@ -254,6 +274,7 @@ class Config:
                 batch=4,
                 steps=300,
             ),
+            avatar=AvatarConfig(tuning_steps=30),
             batch=8,
             steps=10_000,
             ema=0.995,

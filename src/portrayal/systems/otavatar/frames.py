@@ -15,8 +15,9 @@ from torch import Tensor
 from portrayal.data.clips import Split
 from portrayal.data.pairs import PairClip, PairData
 from portrayal.data.shot import Shot
-from portrayal.face.camera import camera_from_pose
-from portrayal.systems.otavatar.coefficients import face_square
+from portrayal.media.image import to_uint8
+from portrayal.systems.otavatar.coefficients import face_square, square_camera
+from portrayal.types import Portrait, move
 
 DECODED = 4 / 3
 """Side of the decoded frames in sides of the result; in ours the face's square is three quarters as large as they."""
@@ -48,8 +49,18 @@ def frame_face(shot: Shot, size: int) -> tuple[Shot, Tensor]:
         translation=np.asarray((shot.translation - offset) * k, np.float32),
         scale=shot.scale * k,
     )
-    camera = camera_from_pose(rotation, torch.from_numpy(moved.translation)[None], scale * k, width=size, height=size)
-    return moved, camera[0]
+    return moved, square_camera(rotation, translation, scale)[0]
+
+
+def frame_portrait(portrait: Portrait, size: int) -> tuple[Shot, Tensor]:
+    """`frame_face` of a portrait, which is reduced before as the frames of clips are."""
+    picture, params = to_uint8(portrait.image)[0], move(portrait.params, "cpu")
+    side, _ = face_square(params.rotation, params.translation, params.scale)
+    reduced = round(len(picture) * size / float(side))
+    shown = (
+        picture if reduced >= len(picture) else cv2.resize(picture, (reduced, reduced), interpolation=cv2.INTER_AREA)
+    )
+    return frame_face(Shot.of(np.asarray(shown, np.uint8), params, 0, side=len(picture)), size)
 
 
 class FaceFrames(PairData):

@@ -30,7 +30,9 @@ CONTROLLER, GENERATOR = "controller", "generator"
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
+    """Controller and generator; the latter's mapping network, which nothing is drawn through, stays as it is."""
     generator = TriplaneGenerator(config.generator)
+    generator.backbone.mapping.requires_grad_(False)
     controller = Controller(config.controller, layers=generator.layers, w_dim=config.generator.w_dim)
     return {GENERATOR: generator, CONTROLLER: controller}
 

@@ -1,4 +1,7 @@
-"""Generated faces laid over the portrait that they are of, each where its frame is."""
+"""Generated faces laid over the portrait that they are of, each where its square is.
+
+For systems whose network draws a square around the face, wherever that is in the portrait.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.face.align import ffhq_square
 from portrayal.face.pose import rotation_to_angles
 from portrayal.face.topology import FACE_OVAL
 from portrayal.types import FaceParams, Portrait
@@ -18,26 +20,27 @@ HAIR = 0.3
 SOFT = 0.25
 """Width of the transition to the portrait, in half axes of the ellipse, and"""
 BORDER = 0.12
-"""at the border of the frame, in half sides of that."""
+"""at the border of the square, in half sides of that."""
 
 
-def lay_over(portrait: Portrait, faces: Tensor, params: FaceParams, *, upright: bool) -> Tensor:
+def lay_over(portrait: Portrait, faces: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
     """Draw generated faces into the portrait.
 
     Where the head is, or was in the portrait, the generated picture counts; everything else stays the portrait's.
 
     Args:
-        faces: (t, 3, s, s) framed as `faces.frame_face` frames them. params: t frames in pixels of the portrait.
+        faces: (t, 3, s, s). params: t frames in pixels of the portrait.
+        squares: (t, 4) where each face's picture belongs: x, y, side in pixels of the portrait, roll (`face.box.Box`).
 
     Returns:
         (t, 3, h, w).
     """
     image = portrait.image
     places = pixel_centres(image.shape[2:], image.device)
-    in_frame = frame_coordinates(params, places, upright=upright)  # (t, h, w, 2) in [-1, 1]
-    drawn = F.grid_sample(faces, in_frame, mode="bicubic", padding_mode="border", align_corners=False)
+    in_square = square_coordinates(squares, places)  # (t, h, w, 2) in [-1, 1]
+    drawn = F.grid_sample(faces, in_square, mode="bicubic", padding_mode="border", align_corners=False)
     head = torch.maximum(head_mask(params, places), head_mask(portrait.params, places))
-    inside = ((1 - in_frame.abs().amax(-1)) / BORDER).clamp(0, 1)
+    inside = ((1 - in_square.abs().amax(-1)) / BORDER).clamp(0, 1)
     share = head * inside * inside * (3 - 2 * inside)
     return torch.lerp(image.expand(len(faces), -1, -1, -1), drawn, share[:, None])
 
@@ -48,11 +51,9 @@ def pixel_centres(size: torch.Size, device: torch.device) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
-def frame_coordinates(params: FaceParams, places: Tensor, *, upright: bool) -> Tensor:
-    """(t, h, w, 2) where places (h, w, 2) lie in each face's frame, which spans [-1, 1]."""
-    points = params.landmarks.cpu().numpy()
-    squares = torch.stack([torch.from_numpy(ffhq_square(one, upright=upright)) for one in points]).to(places)
-    x, y, side, roll = squares[:, :, None, None].unbind(1)
+def square_coordinates(squares: Tensor, places: Tensor) -> Tensor:
+    """(t, h, w, 2) where places (h, w, 2) lie in squares (t, 4), which span [-1, 1]."""
+    x, y, side, roll = squares.to(places)[:, :, None, None].unbind(1)
     dx, dy = places[..., 0] - x, places[..., 1] - y
     cos, sin = roll.cos(), roll.sin()
     return torch.stack([cos * dx + sin * dy, cos * dy - sin * dx], -1) / (side[..., None] / 2)
