@@ -17,6 +17,7 @@ from portrayal.data.pair_options import PairOptions
 from portrayal.data.pairs import PairClip, PairData
 from portrayal.errors import InputError
 from portrayal.face.camera import mirror_camera
+from portrayal.face.topology import MIRROR
 from portrayal.types import FaceParams
 
 
@@ -24,7 +25,8 @@ class ClipFrames(PairData):
     """Samples of `count` different frames of one clip, in random order:
 
     `pictures` (count, 3, s, s) uint8, `expression` (count, 64) coefficients b, `gaze` (count, 2, 2) radians, `camera`
-    (count, 25), float32 (`types.FaceParams`); `identity` () int64. A person is drawn, then one of the person's clips.
+    (count, 25), `landmarks` (count, 478, 2) in sides of the picture, float32 (`types.FaceParams`); `identity` () int64.
+    A person is drawn, then one of the person's clips.
 
     Args: as of `PairData`, and
         count: clips with fewer frames that show a face are left out.
@@ -72,7 +74,7 @@ class ClipFrames(PairData):
         """
         rng = np.random.Generator(np.random.PCG64([self.seed, index]))
         photo = bool(self.photo_share) and rng.random() < self.photo_share
-        pictures, params, identity = self._draw_photo(rng) if photo else self._draw_clip(rng)
+        pictures, params, side, identity = self._draw_photo(rng) if photo else self._draw_clip(rng)
         if self.colour:
             change = augment.draw_colour(self.colour, rng)
             pictures = np.stack([augment.change_colour(picture, change) for picture in pictures])
@@ -81,29 +83,33 @@ class ClipFrames(PairData):
             "expression": params.expression.float(),
             "gaze": params.gaze.float(),
             "camera": params.camera.float(),
+            "landmarks": params.landmarks[..., :2].float() / side,
         }
         if self.mirror and rng.random() < 0.5:
             sample = mirror_frames(sample)
         return sample | {"identity": torch.tensor(self.table.identities[identity])}
 
-    def _draw_clip(self, rng: Generator) -> tuple[NDArray[np.uint8], FaceParams, str]:
+    def _draw_clip(self, rng: Generator) -> tuple[NDArray[np.uint8], FaceParams, int, str]:
+        """Pictures, faces, side of the picture that these are in, identity."""
         clips = self.people[rng.integers(len(self.people))]
         chosen = clips[rng.integers(len(clips))]
         frames = rng.choice(chosen.frames, self.count, replace=False).tolist()
         pictures = np.stack(self.frames.read(chosen.clip, frames))
-        return pictures, self.labels.read(chosen.clip, frames), chosen.clip.identity
+        return pictures, self.labels.read(chosen.clip, frames), self.side(chosen.clip), chosen.clip.identity
 
-    def _draw_photo(self, rng: Generator) -> tuple[NDArray[np.uint8], FaceParams, str]:
+    def _draw_photo(self, rng: Generator) -> tuple[NDArray[np.uint8], FaceParams, int, str]:
         photo = self.table.photos[rng.integers(len(self.table.photos))]
         pictures, params = self.photos.read(photo, rng)
-        return pictures[::-1], params[[1, 0]], photo.identity
+        return pictures[::-1], params[[1, 0]], self.size, photo.identity
 
 
 def mirror_frames(frames: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The fields `pictures`, `expression`, `gaze` and `camera` of `ClipFrames` as a mirror shows them."""
+    """The fields of `ClipFrames` but the identity as a mirror shows them."""
+    landmarks = frames["landmarks"][..., list(MIRROR), :]
     return {
         "pictures": frames["pictures"].flip(-1),
         "expression": frames["expression"] * mirror_signs(),
         "gaze": frames["gaze"].flip(-2) * torch.tensor([-1.0, 1.0]),
         "camera": mirror_camera(frames["camera"]),
+        "landmarks": torch.stack([1 - landmarks[..., 0], landmarks[..., 1]], -1),
     }

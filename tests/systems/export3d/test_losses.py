@@ -6,8 +6,8 @@ from torch import nn
 
 from portrayal.errors import InputError
 from portrayal.systems.export3d.config import Config
-from portrayal.systems.export3d.losses import TrackerDistance, load_perceptual, reconstruction_terms
-from portrayal.systems.export3d.renderer import View
+from portrayal.systems.export3d.losses import TrackerDistance, landmark_term, load_perceptual, reconstruction_terms
+from portrayal.systems.export3d.renderer import Fetched, View
 
 
 class Brightness(nn.Module):
@@ -77,3 +77,15 @@ def test_features_weigh_the_pixels_of_both_pictures():
         (2 * (small - truth.unflatten(-1, (8, 4)).unflatten(-3, (8, 4)).mean((-1, -3))))[..., 2:4, 1:3].square().mean()
     )
     torch.testing.assert_close(found, fine + coarse)
+
+
+def test_landmarks_are_fetched_from_where_the_source_has_them():
+    steps = (torch.arange(16) + 0.5) / 16 * 2 - 1
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    places = torch.stack([x, y])[None] * 0.5 + 0.1  # a view that looks at the source's middle
+    driving = 0.2 + 0.6 * torch.rand(1, 20, 2)
+    source = ((2 * driving - 1) * 0.5 + 0.1 + 1) / 2
+    fetched = Fetched(torch.empty(0), torch.empty(0), places, None)
+    assert landmark_term(fetched, driving, source) < 1e-5
+    moved = source + torch.tensor([0.05, 0.0])
+    torch.testing.assert_close(landmark_term(fetched, driving, moved), torch.tensor(0.1), atol=1e-4, rtol=0)

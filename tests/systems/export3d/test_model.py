@@ -68,7 +68,7 @@ def test_the_papers_shapes_and_sizes():
 def test_compact_is_small():
     with torch.device("meta"):
         model = Export3d(Config.compact())
-    assert count(model) == 5_715_796
+    assert count(model) == 6_506_324
     assert sum(value.numel() for value in model.state_dict().values()) * 2 <= 14e6
 
 

@@ -103,6 +103,8 @@ class GeneratorConfig:
     """delta of the tri-plane's moving average (S 1.2, equation 2)."""
     lift: bool = False
     """Put the source's pixels onto the xy plane, beside the tokens. Not the paper's."""
+    basis: int = 0
+    """Planes that are added in proportion to so many linear functions of beta'. Not the paper's."""
 
     def __post_init__(self) -> None:
         if self.hidden % (4 * self.heads):
@@ -152,6 +154,8 @@ class LossConfig:
     pixel: float = 1.0
     features: float = 0.0
     """Of a further term: L_2 of both pictures around eyes and mouth. Not the paper's."""
+    landmarks: float = 0.0
+    """Of a further term, with `RendererConfig.detail`: where a view fetches the source's landmarks. Not the paper's."""
     raw_perceptual: float = 1.0
     perceptual: float = 1.0
     perceptual_network: PerceptualName = "lpips-vgg"
@@ -228,6 +232,7 @@ class Config:
                 plane_channels=8,
                 plane_decay=0.9,
                 lift=True,
+                basis=2,
             ),
             renderer=RendererConfig(
                 neurons=16,
@@ -240,7 +245,7 @@ class Config:
                 background=8,
             ),
             discriminator=(512, 32),
-            loss=LossConfig(perceptual_network="none"),
+            loss=LossConfig(features=1.0, landmarks=1.0, perceptual_network="none"),
             learning_rate=2e-3,
             discriminator_learning_rate=1e-3,
             batch=2,
@@ -264,7 +269,9 @@ class Config:
                 batch=4,
                 steps=4000,
             ),
-            generator=GeneratorConfig(hidden=256, stem=16, conditional_blocks=4, last=48, plane_channels=16, lift=True),
+            generator=GeneratorConfig(
+                hidden=256, stem=16, conditional_blocks=4, last=48, plane_channels=16, lift=True, basis=16
+            ),
             renderer=RendererConfig(
                 neurons=32,
                 colours=16,
@@ -275,7 +282,7 @@ class Config:
                 detail=True,
             ),
             discriminator=(4096, 128),
-            loss=LossConfig(raw_pixel=5.0, pixel=5.0, features=5.0, perceptual_network="tracker"),
+            loss=LossConfig(raw_pixel=5.0, pixel=5.0, features=5.0, landmarks=10.0, perceptual_network="tracker"),
             mirror=True,
             colour=0.1,
             photo_share=0.4,

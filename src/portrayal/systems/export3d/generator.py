@@ -15,6 +15,9 @@ from portrayal.systems.export3d.detail import LIFTED, Lift
 from portrayal.systems.export3d.layers import ConvBlock, enlarge
 from portrayal.systems.export3d.vit import EAdaLnVitBlock, OverlapPatchMerge, ShuffleUp, VitBlock
 
+BASIS_GAIN = 10.0
+"""Factor on the planes of the basis, with which they learn as fast as they should at the others' rate."""
+
 
 class ImageFeatures(nn.Module):
     """The convolutional encoder: source to (b, h / 4, H / 8, W / 8)."""
@@ -31,6 +34,22 @@ class ImageFeatures(nn.Module):
     def forward(self, source: Tensor) -> Tensor:
         """(b, 3, H, W) in [0, 1]."""
         return self.layers(2 * source - 1)
+
+
+class BasisPlanes(nn.Module):
+    """Planes that an expression adds to everybody's: a linear function of beta' (`GeneratorConfig.basis`).
+
+    The head stands still in the planes, so what opens a mouth is at the same place in all of them.
+    """
+
+    def __init__(self, config: GeneratorConfig, *, side: int, dimension: int) -> None:
+        super().__init__()
+        self.shares = nn.Linear(dimension, config.basis, bias=False)
+        self.planes = nn.Parameter(1e-3 * torch.randn(config.basis, 3 * config.plane_channels, side, side))
+
+    def forward(self, expression: Tensor) -> Tensor:
+        """(b, d) to (b, 3 c, side, side)."""
+        return BASIS_GAIN * torch.einsum("bk,kchw->bchw", self.shares(expression), self.planes)
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,7 @@ class TriplaneGenerator(nn.Module):
         self.joined = ConvBlock(quarter, config.last)
         self.lift = Lift(image_size // 2, box_size=box_size) if config.lift else None
         self.from_lifted = ConvBlock(LIFTED, config.last) if config.lift else None
+        self.basis = BasisPlanes(config, side=image_size // 4, dimension=dimension) if config.basis else None
         self.refine = ConvBlock(config.last, config.last)
         self.planes = nn.Conv2d(config.last, 3 * config.plane_channels, 3, 1, 1)
         side = image_size // 2
@@ -122,7 +142,10 @@ class TriplaneGenerator(nn.Module):
             assert source.lifted is not None
             x = x + self.from_lifted(source.lifted)
         x = self.refine(x)
-        return rearrange(self.planes(x).float(), "b (plane c) h w -> b plane c h w", plane=3)
+        x = self.planes(x)
+        if self.basis is not None:
+            x = x + enlarge(self.basis(expression))
+        return rearrange(x.float(), "b (plane c) h w -> b plane c h w", plane=3)
 
     def stabilise(self, planes: Tensor) -> Tensor:
         """T^j + T_EMA^(j - 1) (equation S 2)."""

@@ -12,7 +12,7 @@ from portrayal.face.features import TrackerMaps
 from portrayal.nn.lpips import unit_length
 from portrayal.nn.pretrained import load_lpips
 from portrayal.systems.export3d.config import PerceptualName
-from portrayal.systems.export3d.renderer import View
+from portrayal.systems.export3d.renderer import Fetched, View
 
 
 class TrackerDistance(nn.Module):
@@ -69,3 +69,16 @@ def reconstruction_terms(
 def _weighted(made: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """L_2 as in the other terms, a weighted mean over the pixels."""
     return ((2 * (made - truth)).square().mean(1, keepdim=True) * weight).sum() / weight.sum()
+
+
+def landmark_term(fetched: Fetched, driving: Tensor, source: Tensor) -> Tensor:
+    """Mean distance between the places that a view fetches its landmarks from and the source's landmarks.
+
+    Args:
+        driving, source: (b, n, 2) landmarks of both frames in sides of the picture.
+
+    Returns:
+        (), in halves of the picture's side.
+    """
+    found = F.grid_sample(fetched.places, 2 * driving[:, :, None] - 1, padding_mode="border", align_corners=False)
+    return (found[..., 0].mT - (2 * source - 1)).abs().sum(-1).mean()

@@ -58,13 +58,16 @@ class Pair:
     """(b, 25)."""
     source_camera: Tensor
     """(b, 25) of the source."""
+    landmarks: Tensor
+    """(b, 2, 478, 2) of source and driving frame, in sides of the picture."""
 
     @classmethod
     def of(cls, batch: Batch) -> Pair:
         """A batch of `data.clip_frames.ClipFrames` with two frames per clip."""
         pictures, camera = batch["pictures"].float() / 255, batch["camera"]
         expression, gaze = batch["expression"][:, 1], batch["gaze"][:, 1]
-        return cls(pictures[:, 0], pictures[:, 1], expression, gaze, camera[:, 1], camera[:, 0])
+        views = camera[:, 1], camera[:, 0]
+        return cls(pictures[:, 0], pictures[:, 1], expression, gaze, *views, batch["landmarks"])
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
@@ -150,7 +153,11 @@ def adversarial_step(state: TrainState, batch: Batch, config: Config) -> dict[st
 def reconstruction_terms(state: TrainState, view: View, pair: Pair, config: Config) -> dict[str, Tensor]:
     """Of `losses`, as far as the configuration has them."""
     features = feature_mask(pair.camera, side=config.image_size) if config.loss.features else None
-    return losses.reconstruction_terms(view, pair.driving, perceptual_of(state), features=features)
+    terms = losses.reconstruction_terms(view, pair.driving, perceptual_of(state), features=features)
+    if config.loss.landmarks and view.fetched is not None:
+        source, driving = pair.landmarks.unbind(1)
+        terms["landmarks"] = losses.landmark_term(view.fetched, driving, source)
+    return terms
 
 
 def reconstruct(model: Export3d, pair: Pair) -> tuple[View, Tensor]:
