@@ -6,7 +6,13 @@ from torch import nn
 
 from portrayal.errors import InputError
 from portrayal.systems.export3d.config import Config
-from portrayal.systems.export3d.losses import TrackerDistance, landmark_term, load_perceptual, reconstruction_terms
+from portrayal.systems.export3d.losses import (
+    TrackerDistance,
+    landmark_term,
+    load_perceptual,
+    made_term,
+    reconstruction_terms,
+)
 from portrayal.systems.export3d.renderer import Fetched, View
 
 
@@ -89,3 +95,12 @@ def test_landmarks_are_fetched_from_where_the_source_has_them():
     assert landmark_term(fetched, driving, source) < 1e-5
     moved = source + torch.tensor([0.05, 0.0])
     torch.testing.assert_close(landmark_term(fetched, driving, moved), torch.tensor(0.1), atol=1e-4, rtol=0)
+
+
+def test_what_is_made_counts_by_itself():
+    made, driving, weights = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
+    fetched = Fetched(made, torch.empty(0), torch.empty(0), None)
+    errors = (2 * (made - driving)).square().mean(1, keepdim=True)
+    torch.testing.assert_close(
+        made_term(fetched, driving, weights), errors.mean() + (errors * weights).sum() / weights.sum()
+    )

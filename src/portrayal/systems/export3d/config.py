@@ -154,6 +154,9 @@ class LossConfig:
     pixel: float = 1.0
     features: float = 0.0
     """Of a further term: L_2 of both pictures around eyes and mouth. Not the paper's."""
+    made: float = 0.0
+    """Of a further term, with `RendererConfig.detail`: L_2 of the picture before pixels are fetched, as a whole and
+    around eyes and mouth. Not the paper's."""
     landmarks: float = 0.0
     """Of a further term, with `RendererConfig.detail`: where a view fetches the source's landmarks. Not the paper's."""
     raw_perceptual: float = 1.0
@@ -245,7 +248,7 @@ class Config:
                 background=8,
             ),
             discriminator=(512, 32),
-            loss=LossConfig(features=1.0, landmarks=1.0, perceptual_network="none"),
+            loss=LossConfig(features=1.0, made=1.0, landmarks=1.0, perceptual_network="none"),
             learning_rate=2e-3,
             discriminator_learning_rate=1e-3,
             batch=2,
@@ -282,7 +285,9 @@ class Config:
                 detail=True,
             ),
             discriminator=(4096, 128),
-            loss=LossConfig(raw_pixel=5.0, pixel=5.0, features=5.0, landmarks=10.0, perceptual_network="tracker"),
+            loss=LossConfig(
+                raw_pixel=5.0, pixel=5.0, features=10.0, made=5.0, landmarks=10.0, perceptual_network="tracker"
+            ),
             mirror=True,
             colour=0.1,
             photo_share=0.4,

@@ -71,6 +71,11 @@ def _weighted(made: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return ((2 * (made - truth)).square().mean(1, keepdim=True) * weight).sum() / weight.sum()
 
 
+def made_term(fetched: Fetched, driving: Tensor, features: Tensor) -> Tensor:
+    """L_2 of what was made, of all pixels and of those that `features` (b, 1, H, W) weighs. ()"""
+    return (2 * (fetched.made - driving)).square().mean() + _weighted(fetched.made, driving, features)
+
+
 def landmark_term(fetched: Fetched, driving: Tensor, source: Tensor) -> Tensor:
     """Mean distance between the places that a view fetches its landmarks from and the source's landmarks.
 

@@ -169,21 +169,17 @@ class Renderer(nn.Module):
         Raises:
             InputError: there is no source, and the configuration needs one.
         """
-        if source is None and (self.config.split or self.config.detail):
-            raise InputError("renderer.split and renderer.detail are set: the renderer needs the source and its camera")
         colours, offset = rendered.colour.tensor_split([self.config.colours], -1)
         depth, opacity = (value.unflatten(-1, (self.side, self.side)) for value in (rendered.depth, rendered.opacity))
         raw, feature = split_feature(colours, height=self.side, width=self.side)
         if self.background is not None:
-            if background is None:
-                assert source is not None
-                background = self.background(source)
+            behind = self.background(_given(source)) if background is None else background
             # Rays give colours times opacity, in [0, 1]; `split_feature` has moved them to [-1, 1].
-            feature = feature + 2 * (1 - opacity[:, None]) * background
+            feature = feature + 2 * (1 - opacity[:, None]) * behind
             raw = feature[:, :3]
         if self.share is None:
             return View((raw + 1) / 2, (self._enlarged(feature, raw, [])[1].float() + 1) / 2, depth, opacity)
-        assert source is not None
+        source = _given(source)
         places = self._places(rendered.depth, rendered.opacity, offset, camera, source.camera)
         head = opacity[:, None] if self.config.split else None
         pixels = fetch(source.picture, places, head)
@@ -244,3 +240,9 @@ class Renderer(nn.Module):
             return rendered
         hit = box_limits(origins, directions, box_size=self.config.box_size)[2]
         return replace(rendered, colour=rendered.colour * hit[..., None], opacity=rendered.opacity * hit)
+
+
+def _given(source: SourceView | None) -> SourceView:
+    if source is None:
+        raise InputError("renderer.split and renderer.detail are set: the renderer needs the source and its camera")
+    return source

@@ -152,9 +152,13 @@ def adversarial_step(state: TrainState, batch: Batch, config: Config) -> dict[st
 
 def reconstruction_terms(state: TrainState, view: View, pair: Pair, config: Config) -> dict[str, Tensor]:
     """Of `losses`, as far as the configuration has them."""
-    features = feature_mask(pair.camera, side=config.image_size) if config.loss.features else None
-    terms = losses.reconstruction_terms(view, pair.driving, perceptual_of(state), features=features)
-    if config.loss.landmarks and view.fetched is not None:
+    weights, features = config.loss, feature_mask(pair.camera, side=config.image_size)
+    terms = losses.reconstruction_terms(
+        view, pair.driving, perceptual_of(state), features=features if weights.features else None
+    )
+    if view.fetched is not None and weights.made:
+        terms["made"] = losses.made_term(view.fetched, pair.driving, features)
+    if view.fetched is not None and weights.landmarks:
         source, driving = pair.landmarks.unbind(1)
         terms["landmarks"] = losses.landmark_term(view.fetched, driving, source)
     return terms
