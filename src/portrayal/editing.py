@@ -4,7 +4,7 @@
     portrayal.edit("me.jpg", "smiling.png", portrayal.EditOptions(smile=1, yaw=15))
 
 Every edit is a change of `FaceParams` that any system renders. Systems may offer more, under the capabilities
-`expression_sampling` (`types.ExpressionSampler`) and `canonical_face` (`types.CanonicalFace`).
+`expression_sampling` (`capabilities.ExpressionSampler`) and `canonical_face` (`capabilities.CanonicalFace`).
 """
 
 from __future__ import annotations

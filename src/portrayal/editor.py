@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from portrayal.capabilities import CanonicalFace, Directed, ExpressionSampler
 from portrayal.driving import Performance, open_driving
 from portrayal.encoding import encode_motion, encode_params, encode_portrait, model_device
 from portrayal.errors import InputError
@@ -27,11 +28,8 @@ from portrayal.rendering import Plan, Renderer, remarks_on
 from portrayal.source import Sitter, SourceFace, portrait_of
 from portrayal.tracking import Progress, silent
 from portrayal.types import (
-    CanonicalFace,
-    Directed,
     Driving,
     Edit,
-    ExpressionSampler,
     FaceParams,
     Source,
     System,

@@ -13,6 +13,7 @@ from typing import cast
 
 import torch
 
+from portrayal.capabilities import Sculptor
 from portrayal.encoding import encode_portrait, model_device
 from portrayal.errors import InputError
 from portrayal.face.camera import WORLD_UNITS_PER_HEAD_UNIT
@@ -23,7 +24,7 @@ from portrayal.options import MeshOptions
 from portrayal.source import open_source, portrait_of
 from portrayal.systems import SYSTEMS, load, name_of
 from portrayal.tracking import Progress, silent
-from portrayal.types import Sculptor, System
+from portrayal.types import System
 
 METRES = 0.09 / WORLD_UNITS_PER_HEAD_UNIT
 """Per world unit: the outer corners of the eyes of an adult are about 9 cm apart."""

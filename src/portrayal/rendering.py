@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from portrayal.capabilities import Remarker
 from portrayal.driving import Performance
 from portrayal.encoding import encode_motion, encode_portrait, model_device
 from portrayal.face.smooth import jitter_score, smooth_params
@@ -23,7 +24,7 @@ from portrayal.motion.retarget import retarget
 from portrayal.options import AnimateOptions
 from portrayal.source import Sitter, SourceFace
 from portrayal.tracking import Progress, silent
-from portrayal.types import Driving, Portrait, Remarker, Source, System, move
+from portrayal.types import Driving, Portrait, Source, System, move
 
 PANEL_HEIGHT = 720
 """Largest height of a side-by-side picture in pixels."""
