@@ -71,9 +71,21 @@ def test_a_sweep_has_a_second_row(options: EditOptions, small_portrait: Path, tm
     assert sheet.shape[0] == HEADER + 2 * (SIDE + MARGIN)
     row = sheet[HEADER + SIDE + MARGIN :].astype(int)
     assert np.ptp(row, -1).max() == 0, "grey"
+    assert row[-30:, :60].max() == 255, "the row is labelled"
     left, middle, right = (row[:SIDE, MARGIN + i * (SIDE + MARGIN) :][:, :SIDE] for i in range(3))
     assert np.abs(left - right).mean() > 1
     assert np.abs(left - right).mean() > np.abs(left - middle).mean()
+
+
+def test_an_interpolation_has_depths_under_its_own_pictures(
+    options: EditOptions, small_portrait: Path, tmp_path: Path
+) -> None:
+    chosen = replace(options, yaw=8.0, steps=2, frames=2)
+    done = edit(small_portrait, tmp_path / "v.mp4", chosen, interpolate=small_portrait)
+    assert done.sheet is not None
+    row = read_image(done.sheet)[HEADER + SIDE + MARGIN :]
+    assert row[:200].min((0, 2))[: 2 * (MARGIN + SIDE)].min() == 255, "source and driving picture have none"
+    assert row[SIDE // 2, MARGIN + 2 * (MARGIN + SIDE) :].max() > 100
 
 
 def test_systems_without_depth_say_so(

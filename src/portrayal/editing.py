@@ -300,11 +300,12 @@ def _write_moving(
         for done, picture in enumerate(pictures):
             writer.write(picture, Fraction(done, RATE))
             progress("editing", options.steps + done + 1, total)
-    rows = [[*first, *shown]]
+    rows, labels = [[*first, *shown]], []
     if options.depth:
         depths = editor.depths([motion[: options.steps] for motion in motions])
         rows.append([*(np.full_like(picture, 255) for picture in first), *map(as_rgb, depths)])
-    write_image(sheet, labelled_grid(titles, rows))
+        labels = ["", "depth"]
+    write_image(sheet, labelled_grid(titles, rows, labels))
     return Written(total, sheet=sheet)
 
 
