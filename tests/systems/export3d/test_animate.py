@@ -72,6 +72,12 @@ def test_planes_are_made_for_every_expression(model, portrait, monkeypatch):
     assert made == [1] * 6
 
 
+def test_half_precision_ends_with_the_view(model, portrait):
+    source = animate.encode_source(model, portrait)
+    for _ in animate.views(model, source, motion(model, portrait.params[[0, 0]])):
+        assert not torch.is_autocast_enabled("cpu")
+
+
 def test_a_large_portrait_keeps_its_own_pixels(model, portrait):
     """Where the network trusts the source and there is no head, what comes out is the portrait itself."""
     torch.nn.init.zeros_(model.renderer.share.weight)

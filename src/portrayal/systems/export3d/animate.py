@@ -115,7 +115,8 @@ def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> 
             if len(shown) == 0 or not torch.equal(wanted, shown):
                 shown, planes = wanted, planes_of(model, source, codes_of(model, part))
             rendered = model.renderer.look(planes, part.params.camera)
-            yield model.renderer.finish(rendered, part.params.camera, source.view, source.background)
+            view = model.renderer.finish(rendered, part.params.camera, source.view, source.background)
+        yield view  # whoever takes it goes on in full precision
 
 
 def render_depth(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[Depth]:
