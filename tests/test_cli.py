@@ -77,7 +77,7 @@ def test_every_option_has_a_line_of_help(capsys: pytest.CaptureFixture[str]) -> 
         main(["animate", "--help"])
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for field in dataclasses.fields(AnimateOptions):
-        assert f"--{field.name}" in shown
+        assert f"--{field.name.replace('_', '-')}" in shown
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,16 @@ def test_edit_along_one_direction(weights: Path, small_portrait: Path, tmp_path:
     assert float(np.abs(far.astype(int) - still).mean()) > 0.05
 
 
+def test_a_source_is_encoded_once(
+    weights: Path, small_portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for the direction and again for the pictures."""
+    encoded, whole = [], directions.encode_source
+    monkeypatch.setattr(directions, "encode_source", lambda *given: encoded.append(given) or whole(*given))
+    edit(small_portrait, tmp_path / "a.png", EditOptions(weights=weights, along="yaw", amount=0.5))
+    assert len(encoded) == 1
+
+
 def test_what_there_is_no_direction_for(weights: Path, small_portrait: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no direction 'smile'; choose one of: yaw, pitch, roll, expression-1"):
         edit(small_portrait, tmp_path / "a.png", EditOptions(weights=weights, along="smile", amount=1.0))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,7 +15,7 @@ import portrayal.systems.mmfa as mmfa
 from portrayal.cli import main
 from portrayal.editor import Editor, open_other
 from portrayal.face.tracker import load_tracker
-from portrayal.media.image import UInt8, read_image
+from portrayal.media.image import read_image
 from portrayal.motion.compose import head_shape
 from portrayal.options import EditOptions
 from portrayal.source import open_source
@@ -27,18 +25,9 @@ from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.guided import GuidedMmfa
 from portrayal.systems.mmfa.model import Mmfa
 from portrayal.systems.mmfa.train import save_model
-from portrayal.types import Driving
 
 CONFIGS = {"volume": Config.tiny(), "light": Config.tiny().lightened()}
 Model = Mmfa | GuidedMmfa
-
-
-class Recorder(Editor):
-    """Keeps the motions instead of rendering them."""
-
-    def render(self, motions: Sequence[Driving]) -> Iterator[UInt8]:
-        self.motion = motions[0]
-        yield np.zeros((1, 1, 3), np.uint8)
 
 
 def write_weights(model: Model, path: Path) -> Path:
@@ -75,12 +64,12 @@ def test_one_attribute_of_another_picture_changes_its_part_of_equation_5_alone(
     tracker = load_tracker("cpu")
     with torch.no_grad():
         sitter = open_source(small_portrait, tracker=tracker, face="largest", size=None, crop=False)
-        editor = Recorder(system, model, sitter, options, [open_other(other, tracker, sitter)])
-        editor.picture()
-        source = editor._source(0)
+        editor = Editor(system, model, sitter, options, [open_other(other, tracker, sitter)])
+        (motion,) = editor.still()
+        source = editor.renderer.source_of(0)
         assert isinstance(source, mmfa.MmfaSource | light_animate.LightSource)
         driven: Any = (light_animate if isinstance(model, GuidedMmfa) else animate).driven
-        pose, feature = driven(model, source, editor.motion)
+        pose, feature = driven(model, source, motion)
         own = source.codes[0] if isinstance(source, mmfa.MmfaSource) else None
         if own is None:
             assert isinstance(model, GuidedMmfa)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from portrayal.avatars import check_keeping, keep_avatar, open_sitter
 from portrayal.driving import is_builtin, motion_name, open_driving
 from portrayal.encoding import encode_motion
 from portrayal.errors import InputError
@@ -48,6 +49,8 @@ class Animation:
     output: Path
     compared: Path | None
     """The side-by-side file."""
+    avatar: Path | None
+    """The portrait as an avatar file."""
     frames: int
     missing: int
     """Driving frames without a face."""
@@ -75,6 +78,8 @@ class Animation:
         lines.append(f"{self.frames} frames in {self.seconds:.1f} s ({rate:.1f} per second): {self.output}")
         if self.compared:
             lines.append(f"Side by side: {self.compared}")
+        if self.avatar:
+            lines.append(f"Avatar: {self.avatar}")
         return "\n".join(lines)
 
 
@@ -89,7 +94,7 @@ def animate(
     """Animate a portrait with somebody's motion and write the result.
 
     Args:
-        source: picture or video; None is a built-in portrait.
+        source: picture, video or avatar file; None is a built-in portrait.
         driving: video, picture, motion template or "builtin:NAME"; None is builtin:talk.
         output: .mp4, .mov, .webm, .gif or a folder of pictures; None is animations/<source>--<driving>.mp4.
         options: None takes the defaults.
@@ -105,9 +110,17 @@ def animate(
     tracker = load_tracker(options.device, options.tracker)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(options.seed)
-        sitter = open_source(
-            source, tracker=tracker, face=options.face, size=options.size, crop=options.crop, progress=progress
+        sitter = open_sitter(
+            source,
+            system,
+            model,
+            tracker=tracker,
+            face=options.face,
+            size=options.size,
+            crop=options.crop,
+            progress=progress,
         )
+        check_keeping(options.keep_avatar, system, sitter)
         if options.crop and len(sitter.faces) > 1:
             raise InputError("--crop shows one face, --face all moves several; leave one of them out.")
         target = target or _default_output(sitter, driving)
@@ -116,10 +129,12 @@ def animate(
         plan = plan_animation(system, model, sitter, performance, options, progress=progress)
         side = (options.size or sitter.faces[0].crop.size) if options.crop else None
         renderer = Renderer(system, model, sitter, side, progress)
+        keep_avatar(options.keep_avatar, renderer)
         notes = write_animation(job, renderer, performance, plan, progress)
     return Animation(
         output=target,
         compared=job.compared,
+        avatar=options.keep_avatar,
         frames=len(plan.frames),
         missing=int((~performance.found).sum()),
         handled="they were left out" if options.missing == "skip" else "the motion was held there",

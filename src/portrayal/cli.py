@@ -57,13 +57,14 @@ class Animate:
         portrayal animate -s me.jpg -d builtin:nod --strength 1.3
         portrayal animate -s couple.jpg -d talk.mp4 --face all --compare
         portrayal animate -s me.mp4 -d talk.mp4 --region lips
+        portrayal animate -s me.avatar.safetensors -d talk.mp4 --weights otavatar.safetensors
 
     Built-in motions are talk, nod, look-around, smile and blink. The kind of the result follows its name: .mp4, .webm,
     .gif, or a folder of pictures such as frames/%06d.png. An interrupted command continues when it is given again.
     """
 
-    source: Source = None
-    """The face to animate; without it a built-in portrait."""
+    source: Annotated[str | None, arg(aliases=["-s"], metavar="PICTURE|VIDEO|AVATAR", help_behavior_hint="")] = None
+    """The face to animate, an avatar being a file that --keep-avatar wrote; without it a built-in portrait."""
     driving: Driving = None
     """The motion: a video, picture, motion template, builtin:NAME or 0 for the camera; without it builtin:talk."""
     output: Output = None
@@ -88,13 +89,14 @@ class Edit:
         portrayal edit -s me.jpg --yaw 15 --smile 1
         portrayal edit -s me.jpg --sweep yaw -o turn.gif
         portrayal edit -s me.jpg --system directions --along expression-3
+        portrayal edit -s me.jpg --system export3d --sweep yaw --depth
         portrayal edit -s me.jpg --from friend.jpg --take expression
         portrayal edit -s me.jpg --interpolate friend.jpg --take expression
 
     Angles are in degrees. A sweep or an interpolation is a video with a sheet of pictures beside it.
     """
 
-    source: Annotated[str | None, arg(aliases=["-s"], metavar="PICTURE", help_behavior_hint="")] = None
+    source: Annotated[str | None, arg(aliases=["-s"], metavar="PICTURE|AVATAR", help_behavior_hint="")] = None
     """The face to change; without it a built-in portrait."""
     output: Output = None
     """The result; without it edits/<source>--<what>."""
@@ -134,7 +136,7 @@ class Mesh:
         portrayal mesh -s me.jpg -o head.ply --weights otavatar.safetensors --resolution 256
     """
 
-    source: Annotated[str | None, arg(aliases=["-s"], metavar="PICTURE", help_behavior_hint="")] = None
+    source: Annotated[str | None, arg(aliases=["-s"], metavar="PICTURE|AVATAR", help_behavior_hint="")] = None
     """The face; without it a built-in portrait."""
     output: Output = None
     """The model, .glb or .ply; without it meshes/<source>.glb."""

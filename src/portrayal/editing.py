@@ -4,14 +4,14 @@
     portrayal.edit("me.jpg", "smiling.png", portrayal.EditOptions(smile=1, yaw=15))
 
 Every edit is a change of `FaceParams` that any system renders. Systems may offer more, under the capabilities
-`expression_sampling` (`types.ExpressionSampler`) and `canonical_face` (`types.CanonicalFace`).
+`expression_sampling` (`capabilities.ExpressionSampler`) and `canonical_face` (`capabilities.CanonicalFace`).
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -20,23 +20,39 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from portrayal.editor import RATE, Editor, Other, edit_of, open_other
+from portrayal.avatars import check_keeping, keep_avatar, open_sitter
+from portrayal.editor import RATE, Editor, Motions, Other, edit_of, open_other
 from portrayal.errors import InputError
 from portrayal.face.tracker import load_tracker, pick_device
 from portrayal.job import PICTURES
+from portrayal.media.depth import as_rgb, write_depth
 from portrayal.media.image import UInt8, write_image
 from portrayal.media.sheet import labelled_grid
 from portrayal.media.video import VideoWriter, output_kind
 from portrayal.options import SWEEPS, EditOptions
-from portrayal.source import Sitter, open_source
-from portrayal.systems import SYSTEMS, load, name_of
+from portrayal.source import Sitter
+from portrayal.systems import able, load, name_of
 from portrayal.tracking import Progress, silent
 from portrayal.types import Edit, System
 
-CAPABILITIES = {"sample-expression": "expression_sampling", "canonical": "canonical_face", "along": "directions"}
+CAPABILITIES = {
+    "sample-expression": "expression_sampling",
+    "canonical": "canonical_face",
+    "along": "directions",
+    "depth": "depth",
+}
 """What some edits ask of a system."""
 COLUMNS = 6
 """Random expressions in a row of their sheet."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one kind of edit has written; fields as in `Edited`."""
+
+    pictures: int
+    sheet: Path | None = None
+    depth: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -44,9 +60,13 @@ class Edited:
     """What came out of `edit`."""
 
     output: Path
-    sheet: Path | None
-    """Pictures of a sweep or an interpolation side by side."""
     pictures: int
+    sheet: Path | None
+    """Pictures of a sweep or an interpolation side by side, with their depths where these were asked for."""
+    depth: Path | None
+    """The depth of a single picture."""
+    avatar: Path | None
+    """The portrait as an avatar file."""
     seconds: float
     """For everything, reading to written file."""
     notes: tuple[str, ...]
@@ -54,8 +74,9 @@ class Edited:
     def summary(self) -> str:
         """What the command line prints."""
         count = f"{self.pictures} pictures" if self.pictures > 1 else "1 picture"
-        sheet = [f"Sheet: {self.sheet}"] if self.sheet else []
-        return "\n".join([*self.notes, f"{count} in {self.seconds:.1f} s: {self.output}", *sheet])
+        beside = {"Sheet": self.sheet, "Depth": self.depth, "Avatar": self.avatar}
+        named = [f"{what}: {path}" for what, path in beside.items() if path]
+        return "\n".join([*self.notes, f"{count} in {self.seconds:.1f} s: {self.output}", *named])
 
 
 def edit(
@@ -73,7 +94,7 @@ def edit(
     The numbers of `options` are added after what is taken from another picture.
 
     Args:
-        source: picture; None is a built-in portrait.
+        source: picture or avatar file; None is a built-in portrait.
         output: a picture; of a sweep or an interpolation a video or a folder of pictures. None is
             edits/<source>--<what>.
         options: None takes the defaults.
@@ -92,12 +113,16 @@ def edit(
     if output is not None:
         _check_output(Path(output), moving=_moves(what, options), inputs=(source, taken_from, interpolate))
     system, model = load(options.system, device=str(pick_device(options.device)), weights=options.weights)
-    _check_capability(system, what)
+    for asked in (what, *(["depth"] if options.depth else [])):
+        _check_capability(system, asked)
     tracker = load_tracker(options.device, options.tracker)
     with torch.no_grad():
-        sitter = open_source(source, tracker=tracker, face=options.face, size=options.size, crop=options.crop)
+        sitter = open_sitter(
+            source, system, model, tracker=tracker, face=options.face, size=options.size, crop=options.crop
+        )
         if sitter.picture is None:
             raise InputError(f"{sitter.path} is a video; edit changes a picture, give one with -s.")
+        check_keeping(options.keep_avatar, system, sitter)
         if options.crop and len(sitter.faces) > 1:
             raise InputError("--crop shows one face, --face all changes several; leave one of them out.")
         others = [
@@ -105,10 +130,19 @@ def edit(
         ]
         editor = Editor(system, model, sitter, options, others, progress)
         target = Path(output) if output is not None else _default_output(sitter, options, what, others)
-        sheet, count = _WRITERS[what](editor, target, progress)
+        keep_avatar(options.keep_avatar, editor.renderer)
+        written = _WRITERS[what](editor, target, progress)
     taken = [note for other in others for note in other.performance.notes]
     notes = (*sitter.notes, *taken, *editor.renderer.notes)
-    return Edited(target, sheet, count, time.monotonic() - started, notes)
+    return Edited(
+        output=target,
+        pictures=written.pictures,
+        sheet=written.sheet,
+        depth=written.depth,
+        avatar=options.keep_avatar,
+        seconds=time.monotonic() - started,
+        notes=notes,
+    )
 
 
 def _what(options: EditOptions, taken_from: object | None, reference: object | None, interpolate: object | None) -> str:
@@ -152,9 +186,8 @@ def _check_output(output: Path, *, moving: bool, inputs: Sequence[Path | str | N
 def _check_capability(system: System, what: str) -> None:
     needed = CAPABILITIES.get(what)
     if needed and needed not in system.CAPABILITIES:
-        able = [name for name, other in SYSTEMS.items() if needed in other.CAPABILITIES]
-        which = f"choose with --system: {', '.join(able)}" if able else "no system of this version has it"
-        raise InputError(f"{name_of(system)} has no {needed.replace('_', ' ')}, which --{what} needs; {which}.")
+        words = needed.replace("_", " ")
+        raise InputError(f"{name_of(system)} has no {words}, which --{what} needs; {able(needed)}.")
 
 
 def _default_output(sitter: Sitter, options: EditOptions, what: str, others: Sequence[Other]) -> Path:
@@ -167,62 +200,70 @@ def _default_output(sitter: Sitter, options: EditOptions, what: str, others: Seq
     return Path("edits") / f"{sitter.name}--{names.get(what, 'edit.png')}"
 
 
-def _write_picture(editor: Editor, target: Path, progress: Progress) -> tuple[None, int]:
-    write_image(target, editor.picture())
-    return None, 1
+def _write_picture(editor: Editor, target: Path, progress: Progress) -> Written:
+    return _write_single(editor, editor.still(), target)
 
 
-def _write_canonical(editor: Editor, target: Path, progress: Progress) -> tuple[None, int]:
+def _write_single(editor: Editor, motions: Motions, target: Path) -> Written:
+    """The picture of a motion of one frame, and its depth beside it."""
+    write_image(target, next(editor.pictures(motions)))
+    if not editor.options.depth:
+        return Written(1)
+    beside = target.with_name(f"{target.stem}--depth.png")
+    write_depth(beside, next(editor.depths(motions)))
+    return Written(1, depth=beside)
+
+
+def _write_canonical(editor: Editor, target: Path, progress: Progress) -> Written:
     write_image(target, editor.canonical())
-    return None, 1
+    return Written(1)
 
 
-def _write_samples(editor: Editor, target: Path, progress: Progress) -> tuple[None, int]:
+def _write_samples(editor: Editor, target: Path, progress: Progress) -> Written:
     count = editor.options.sample_expression
     pictures = []
-    for done, picture in enumerate(editor.samples(), 1):
+    for done, picture in enumerate(editor.pictures(editor.samples()), 1):
         pictures.append(picture)
         progress("sampling", done, count)
     columns = min(COLUMNS, count)
     pictures += [np.full_like(pictures[0], 255)] * (-count % columns)
     rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
     write_image(target, labelled_grid([""] * columns, rows))
-    return None, count
+    return Written(count)
 
 
-def _write_sweep(editor: Editor, target: Path, progress: Progress) -> tuple[Path, int]:
+def _write_sweep(editor: Editor, target: Path, progress: Progress) -> Written:
     options = editor.options
     assert options.sweep is not None
     return _write_range(editor, editor.sweep, options.sweep, SWEEPS[options.sweep], target, progress)
 
 
-def _write_along(editor: Editor, target: Path, progress: Progress) -> tuple[Path | None, int]:
+def _write_along(editor: Editor, target: Path, progress: Progress) -> Written:
     options = editor.options
     assert options.along is not None
     if options.amount is not None:
-        write_image(target, next(editor.along([options.amount])))
-        return None, 1
+        return _write_single(editor, editor.along([options.amount]), target)
     return _write_range(editor, editor.along, options.along, (-1, 1), target, progress)
 
 
 def _write_range(
     editor: Editor,
-    draw: Callable[[Sequence[float]], Iterator[UInt8]],
+    move: Callable[[Sequence[float]], Motions],
     name: str,
     usual: tuple[float, float],
     target: Path,
     progress: Progress,
-) -> tuple[Path, int]:
+) -> Written:
     """Pictures of values from one end of a range to the other, and there and back."""
     options = editor.options
     low, high = options.range or usual
     still = np.linspace(low, high, options.steps).tolist()
     moving = [low + (high - low) * share for share in _there_and_back(options.frames)]
     titles = [f"{name} {value:.3g}" for value in still]
-    return _write_moving(editor, draw([*still, *moving]), titles, target, progress)
+    return _write_moving(editor, move([*still, *moving]), titles, target, progress)
 
 
-def _write_interpolation(editor: Editor, target: Path, progress: Progress) -> tuple[Path, int]:
+def _write_interpolation(editor: Editor, target: Path, progress: Progress) -> Written:
     options = editor.options
     still = torch.linspace(0, 1, options.steps)
     shares = torch.cat([still, torch.tensor(_there_and_back(options.frames))])
@@ -239,14 +280,14 @@ def _there_and_back(frames: int) -> list[float]:
 
 def _write_moving(
     editor: Editor,
-    pictures: Iterator[UInt8],
+    motions: Motions,
     titles: Sequence[str],
     target: Path,
     progress: Progress,
     first: Sequence[UInt8] = (),
-) -> tuple[Path, int]:
-    """The first pictures as a sheet, after those in `first`, the rest as a video."""
-    options = editor.options
+) -> Written:
+    """The first pictures as a sheet, after those in `first`, with a row of depths if asked for; the rest as a video."""
+    options, pictures = editor.options, editor.pictures(motions)
     total = options.steps + options.frames
     shown = []
     for done, picture in enumerate(islice(pictures, options.steps), 1):
@@ -259,8 +300,13 @@ def _write_moving(
         for done, picture in enumerate(pictures):
             writer.write(picture, Fraction(done, RATE))
             progress("editing", options.steps + done + 1, total)
-    write_image(sheet, labelled_grid(titles, [[*first, *shown]]))
-    return sheet, total
+    rows, labels = [[*first, *shown]], []
+    if options.depth:
+        depths = editor.depths([motion[: options.steps] for motion in motions])
+        rows.append([*(np.full_like(picture, 255) for picture in first), *map(as_rgb, depths)])
+        labels = ["", "depth"]
+    write_image(sheet, labelled_grid(titles, rows, labels))
+    return Written(total, sheet=sheet)
 
 
 _WRITERS = {

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from portrayal.capabilities import CanonicalFace, Directed, ExpressionSampler
 from portrayal.driving import Performance, open_driving
-from portrayal.encoding import encode_motion, encode_params, encode_portrait, model_device
+from portrayal.encoding import encode_motion, encode_params, model_device
 from portrayal.errors import InputError
 from portrayal.face.tracker import Tracker
 from portrayal.media.crop import Crop, params_to_crop
+from portrayal.media.depth import UInt16
 from portrayal.media.image import UInt8, is_picture, read_image, to_uint8
 from portrayal.motion.attributes import between, in_pose, take_attributes
 from portrayal.motion.edit import apply_edit
@@ -27,19 +29,17 @@ from portrayal.rendering import Plan, Renderer, remarks_on
 from portrayal.source import Sitter, SourceFace, portrait_of
 from portrayal.tracking import Progress, silent
 from portrayal.types import (
-    CanonicalFace,
-    Directed,
     Driving,
     Edit,
-    ExpressionSampler,
     FaceParams,
-    Source,
     System,
     join_drivings,
     move,
     own_fields,
 )
 
+Motions = list[Driving]
+"""Of each face that changes, as many frames."""
 RATE = 25
 """Frames per second of sweeps and interpolations."""
 
@@ -105,11 +105,11 @@ class Editor:
         side = (self.options.size or self.sitter.faces[0].crop.size) if self.options.crop else None
         self.renderer = Renderer(self.system, self.model, self.sitter, side, self.progress)
 
-    def picture(self) -> UInt8:
-        """The portrait after the edit."""
-        return next(self.render([self._edited(i) for i in range(len(self.sitter.faces))]))
+    def still(self) -> Motions:
+        """The portrait after the edit, one frame."""
+        return [self._edited(i) for i in range(len(self.sitter.faces))]
 
-    def sweep(self, values: Sequence[float]) -> Iterator[UInt8]:
+    def sweep(self, values: Sequence[float]) -> Motions:
         """The portrait with each value of `options.sweep`."""
         name = self.options.sweep
         assert name is not None
@@ -120,9 +120,9 @@ class Editor:
             start = self._taken(i)
             params = FaceParams.cat([apply_edit(start, change) for change in edits])
             motions.append(self._encoded(i, params, edits))
-        yield from self.render(motions)
+        return motions
 
-    def along(self, amounts: Sequence[float]) -> Iterator[UInt8]:
+    def along(self, amounts: Sequence[float]) -> Motions:
         """The portrait moved along the learned direction `options.along`.
 
         Raises:
@@ -134,12 +134,12 @@ class Editor:
             raise InputError(f"there is no direction {name!r}; choose one of: {', '.join(names)}.")
         count, motions = torch.tensor(list(amounts), dtype=torch.float32), []
         for i in range(len(self.sitter.faces)):
-            driving = system.move_along(self.model, self._source(i), name, count)
+            driving = system.move_along(self.model, self.renderer.source_of(i), name, count)
             params = apply_edit(self._taken(i), edit_of(self.options))[[0] * len(count)]
             motions.append(_with_params(driving, params))
-        yield from self.render(motions)
+        return motions
 
-    def interpolation(self, shares: Tensor) -> Iterator[UInt8]:
+    def interpolation(self, shares: Tensor) -> Motions:
         """The portrait on the way to the other picture's pose and expression."""
         take, change = self.options.take, edit_of(self.options)
         motions = []
@@ -152,34 +152,33 @@ class Editor:
                 end = apply_edit(take_attributes(face.params, self._placed(face)[-1], take=take), change)
             params = between(start, end, shares)
             motions.append(self._interpolated(i, params, end, shares))
-        yield from self.render(motions)
+        return motions
 
-    def samples(self) -> Iterator[UInt8]:
+    def samples(self) -> Motions:
         """Random expressions in the edited pose."""
         system, count = cast(ExpressionSampler, self.system), self.options.sample_expression
         generator = torch.Generator().manual_seed(self.options.seed)
         motions = []
         for i in range(len(self.sitter.faces)):
-            drawn = system.sample_expressions(self.model, self._source(i), count, generator)
+            drawn = system.sample_expressions(self.model, self.renderer.source_of(i), count, generator)
             params = apply_edit(self._taken(i), edit_of(self.options))[[0] * count]
             motions.append(_with_params(drawn, params))
-        yield from self.render(motions)
+        return motions
 
     def canonical(self) -> UInt8:
         """The canonical face of the first face, a square."""
-        picture = cast(CanonicalFace, self.system).render_canonical(self.model, self._source(0))
+        picture = cast(CanonicalFace, self.system).render_canonical(self.model, self.renderer.source_of(0))
         return to_uint8(picture)[0]
 
-    def render(self, motions: Sequence[Driving]) -> Iterator[UInt8]:
+    def pictures(self, motions: Motions) -> Iterator[UInt8]:
         """The whole picture, or the square, for each frame of the faces' motions."""
-        count = len(motions[0])
         for motion in motions:
             self.renderer.notes.extend(remarks_on(self.system, self.model, motion))
-        plan = Plan(list(range(count)), [0] * count, tuple(motions), 0, (0.0, 0.0), ())
-        return self.renderer.pictures(plan)
+        return self.renderer.pictures(_plan(motions))
 
-    def _source(self, index: int) -> Source:
-        return encode_portrait(self.system, self.model, portrait_of(self.sitter, index), progress=self.progress)
+    def depths(self, motions: Motions) -> Iterator[UInt16]:
+        """The depth of each of `pictures`, where the system has the capability."""
+        return self.renderer.depths(_plan(motions))
 
     def _placed(self, face: SourceFace) -> list[FaceParams]:
         """The other pictures' faces in pixels of a face's crop."""
@@ -239,7 +238,7 @@ class Editor:
             )
             device = model_device(self.model)
             moved = cast(ExpressionSampler, self.system).interpolate_expressions(
-                self.model, self._source(index), move(last, device), shares.to(device)
+                self.model, self.renderer.source_of(index), move(last, device), shares.to(device)
             )
             return _with_params(move(moved, "cpu"), params)
         if not pixels:
@@ -247,6 +246,11 @@ class Editor:
         last, options = self._codes(self.others[-1]), self._retargeting()
         parts = [self.system.retarget_codes(last, replace(options, strength=share)) for share in shares.tolist()]
         return _with_params(join_drivings(parts), params)
+
+
+def _plan(motions: Motions) -> Plan:
+    count = len(motions[0])
+    return Plan(list(range(count)), [0] * count, tuple(motions), 0, (0.0, 0.0), ())
 
 
 def _with_params(driving: Driving, params: FaceParams) -> Driving:

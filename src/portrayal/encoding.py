@@ -15,6 +15,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from portrayal.capabilities import Tuner
 from portrayal.driving import Performance
 from portrayal.errors import InputError
 from portrayal.media.crop import apply_crop, crop_around, params_to_crop
@@ -23,7 +24,7 @@ from portrayal.motion.options import RetargetOptions
 from portrayal.motion.template import load_template
 from portrayal.systems import meshwarp, name_of
 from portrayal.tracking import Progress, nearest, silent
-from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source, System, Tuner, join_drivings, move
+from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source, System, join_drivings, move
 from portrayal.weights.model import mark_of
 
 CHUNK = 16

@@ -13,20 +13,19 @@ from typing import cast
 
 import torch
 
-from portrayal.encoding import encode_portrait, model_device
+from portrayal.avatars import open_sitter
+from portrayal.capabilities import Sculptor
+from portrayal.encoding import model_device
 from portrayal.errors import InputError
-from portrayal.face.camera import WORLD_UNITS_PER_HEAD_UNIT
+from portrayal.face.camera import METRES_PER_WORLD_UNIT
 from portrayal.face.tracker import load_tracker, pick_device
 from portrayal.media.mesh_file import check_mesh_name, write_mesh
 from portrayal.nn.rendering.surface import LEVEL, extract_surface
 from portrayal.options import MeshOptions
-from portrayal.source import open_source, portrait_of
-from portrayal.systems import SYSTEMS, load, name_of
+from portrayal.rendering import Renderer
+from portrayal.systems import able, load, name_of
 from portrayal.tracking import Progress, silent
-from portrayal.types import Sculptor, System
-
-METRES = 0.09 / WORLD_UNITS_PER_HEAD_UNIT
-"""Per world unit: the outer corners of the eyes of an adult are about 9 cm apart."""
+from portrayal.types import System
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def make_mesh(
     """Write the head of a photo, with the expression it has there.
 
     Args:
-        source: picture; None is a built-in portrait.
+        source: picture or avatar file; None is a built-in portrait.
         output: .glb or .ply; None is meshes/<source>.glb.
         options: None takes the defaults.
         progress: called with (stage, done, total).
@@ -74,10 +73,10 @@ def make_mesh(
     sculptor = _sculptor(system)
     with torch.no_grad():
         tracker = load_tracker(options.device, options.tracker)
-        sitter = open_source(source, tracker=tracker, face=options.face, size=None, crop=False)
+        sitter = open_sitter(source, system, model, tracker=tracker, face=options.face, size=None, crop=False)
         if sitter.picture is None:
             raise InputError(f"{sitter.path} is a video; mesh takes a picture, give one with -s.")
-        encoded = encode_portrait(system, model, portrait_of(sitter), progress=progress)
+        encoded = Renderer(system, model, sitter, None, progress).source_of(0)
         field = sculptor.head_field(model, encoded)
         surface = extract_surface(
             field, box_size=field.box_size, device=model_device(model), resolution=options.resolution
@@ -88,13 +87,12 @@ def make_mesh(
             f"({LEVEL:g} per world unit); its weights have not learned a shape, take others with --weights."
         )
     target = Path(output) if output is not None else Path("meshes") / f"{sitter.name}.glb"
-    write_mesh(target, surface.points * METRES, surface.triangles, surface.colours)
+    write_mesh(target, surface.points * METRES_PER_WORLD_UNIT, surface.triangles, surface.colours)
     count, notes = (len(surface.points), len(surface.triangles)), (*sitter.notes, *encoded.notes())
     return MadeMesh(target, *count, time.monotonic() - started, notes)
 
 
 def _sculptor(system: System) -> Sculptor:
     if "mesh" not in system.CAPABILITIES:
-        able = ", ".join(name for name, other in SYSTEMS.items() if "mesh" in other.CAPABILITIES)
-        raise InputError(f"{name_of(system)} draws pictures and has no shape of a head; choose with --system: {able}.")
+        raise InputError(f"{name_of(system)} draws pictures and has no shape of a head; {able('mesh')}.")
     return cast(Sculptor, system)

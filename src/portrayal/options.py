@@ -36,6 +36,28 @@ class SystemOptions(RunOptions):
     """A weights file of your own instead of the one in the package; it says itself which system it is for."""
 
 
+AVATAR_SUFFIX = ".avatar.safetensors"
+"""Of files that hold a portrait as a system has encoded and tuned it."""
+
+
+@dataclass(frozen=True)
+class PortraitOptions(SystemOptions):
+    """What is kept of the portrait."""
+
+    keep_avatar: Path | None = None
+    """Write the portrait as the system has it as well, into a file *.avatar.safetensors that -s takes instead of the
+    photo; for systems that are tuned to one portrait."""
+
+
+def check_avatar_name(path: Path | None) -> None:
+    """
+    Raises:
+        InputError: another ending than that of avatars.
+    """
+    if path is not None and not path.name.endswith(AVATAR_SUFFIX):
+        raise InputError(f"{path}: an avatar must be named *{AVATAR_SUFFIX}.")
+
+
 def check_face_and_size(face: str, size: int | None) -> None:
     """
     Raises:
@@ -48,7 +70,7 @@ def check_face_and_size(face: str, size: int | None) -> None:
 
 
 @dataclass(frozen=True)
-class AnimateOptions(SystemOptions, RetargetOptions):
+class AnimateOptions(PortraitOptions, RetargetOptions):
     """How a portrait is animated; `RetargetOptions` holds what concerns the motion."""
 
     face: str = "largest"
@@ -67,6 +89,7 @@ class AnimateOptions(SystemOptions, RetargetOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_face_and_size(self.face, self.size)
+        check_avatar_name(self.keep_avatar)
 
 
 SWEEPS: dict[str, tuple[float, float]] = {
@@ -105,7 +128,7 @@ def _check_number(name: str, value: float, limits: tuple[float, float]) -> None:
 
 
 @dataclass(frozen=True)
-class EditOptions(SystemOptions):
+class EditOptions(PortraitOptions):
     """What is changed in a portrait: numbers on top of what it shows; angles in degrees."""
 
     yaw: float = 0.0
@@ -151,6 +174,9 @@ class EditOptions(SystemOptions):
     """Draw so many expressions at random, on one sheet; for systems that learned a distribution of them."""
     canonical: bool = False
     """Write the canonical face: neutral, from the front; for systems that have one."""
+    depth: bool = False
+    """Write how near the head is, nearest bright: of one picture a 16-bit PNG beside it, of a sweep a row on its sheet;
+    for systems that make heads in space."""
     face: str = "largest"
     """Which face changes: largest, all, or its number counted from the left, from 1."""
     crop: bool = False
@@ -162,6 +188,9 @@ class EditOptions(SystemOptions):
 
     def __post_init__(self) -> None:
         check_face_and_size(self.face, self.size)
+        check_avatar_name(self.keep_avatar)
+        if self.depth and (self.sample_expression or self.canonical):
+            raise InputError("--depth is that of an edit or a sweep; leave out --sample-expression and --canonical.")
         for name in SWEEPS:
             _check_number(name, self.number(name), LIMITS[name])
         if self.range is not None:

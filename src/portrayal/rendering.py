@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from portrayal.capabilities import DepthRenderer, Remarker
 from portrayal.driving import Performance
 from portrayal.encoding import encode_motion, encode_portrait, model_device
 from portrayal.face.smooth import jitter_score, smooth_params
-from portrayal.media.crop import apply_crop
+from portrayal.media.crop import apply_crop, scaling
+from portrayal.media.depth import PlacedDepth, UInt16, depth_picture
 from portrayal.media.image import UInt8, to_tensor, to_uint8
 from portrayal.media.paste import Paster
 from portrayal.motion.reference import reference_frame
@@ -23,7 +25,7 @@ from portrayal.motion.retarget import retarget
 from portrayal.options import AnimateOptions
 from portrayal.source import Sitter, SourceFace
 from portrayal.tracking import Progress, silent
-from portrayal.types import Driving, Portrait, Remarker, Source, System, move
+from portrayal.types import Driving, Portrait, Source, System, move
 
 PANEL_HEIGHT = 720
 """Largest height of a side-by-side picture in pixels."""
@@ -123,6 +125,8 @@ class Renderer:
     """Of the optimisation for the source, where the system needs one."""
     notes: list[str] = field(default_factory=list)
     """What was to be said about the sources, as far as they were rendered."""
+    encoded: dict[int, Source] = field(default_factory=dict)
+    """Of a source picture, by number of the face: what `source_of` gave."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -146,12 +150,33 @@ class Renderer:
                 picture = paster.paste(crop, onto=picture)
             yield picture
 
+    def source_of(self, index: int) -> Source:
+        """One face of a source picture, encoded once."""
+        assert self.sitter.picture is not None
+        if index not in self.encoded:
+            self.encoded[index] = self._source(self.sitter.picture, self.sitter.faces[index], 0)
+        return self.encoded[index]
+
+    @torch.no_grad()
+    def depths(self, plan: Plan) -> Iterator[UInt16]:
+        """(h, w) of `depth_picture` for what `pictures` shows; of a source picture, by a system with depth."""
+        system, device = cast(DepthRenderer, self.system), model_device(self.model)
+        crops, masks = [face.crop for face in self.sitter.faces], [face.mask for face in self.sitter.faces]
+        if self.side is not None:
+            crops, masks = [scaling(self.side, crops[0].size)], [np.ones_like(masks[0])]
+        streams = [
+            system.render_depth(self.model, self.source_of(i), move(driving, device))
+            for i, driving in enumerate(plan.drivings)
+        ]
+        for seen in zip(*streams, strict=True):
+            yield depth_picture([PlacedDepth(*face) for face in zip(seen, crops, masks, strict=True)], self.size)
+
     def _render(self, plan: Plan) -> Iterator[tuple[UInt8, list[UInt8]]]:
         """(source picture, rendered crop of each face) per frame."""
         faces = self.sitter.faces
         if self.sitter.picture is not None:
             picture = self.sitter.picture
-            sources = [self._source(picture, face, 0) for face in faces]
+            sources = [self.source_of(i) for i in range(len(faces))]
             streams = [self._crops(source, d) for source, d in zip(sources, plan.drivings, strict=True)]
             for crops in zip(*streams, strict=True):
                 yield picture, list(crops)
@@ -168,8 +193,10 @@ class Renderer:
 
     def _source(self, picture: UInt8, face: SourceFace, frame: int, previous: Source | None = None) -> Source:
         """One face of source frame `frame`, encoded."""
-        portrait = Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame])
-        source = encode_portrait(self.system, self.model, portrait, previous=previous, progress=self.progress)
+        source = face.encoded
+        if source is None:
+            portrait = Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame])
+            source = encode_portrait(self.system, self.model, portrait, previous=previous, progress=self.progress)
         self.notes.extend(note for note in source.notes() if note not in self.notes)
         return source
 

@@ -17,13 +17,13 @@ from PIL import Image
 from portrayal.errors import InputError
 from portrayal.face.smooth import smooth_params
 from portrayal.face.tracker import Tracker
-from portrayal.media.crop import Crop, apply_crop, crop_around, params_to_crop, points_to_picture
-from portrayal.media.image import UInt8, is_picture, read_image, to_tensor
+from portrayal.media.crop import Crop, apply_crop, crop_around, params_to_crop, points_to_picture, scaling
+from portrayal.media.image import UInt8, is_picture, read_image, to_tensor, to_uint8
 from portrayal.media.paste import feathered_mask
 from portrayal.media.video import probe, read_frames
-from portrayal.options import MAX_SIDE
+from portrayal.options import AVATAR_SUFFIX, MAX_SIDE
 from portrayal.tracking import Progress, join_tracks, silent, track_video
-from portrayal.types import FaceParams, Portrait
+from portrayal.types import FaceParams, Portrait, Source, move
 
 T = TypeVar("T")
 BUILT_IN = "astronaut"
@@ -44,6 +44,8 @@ class SourceFace:
     """In pixels of the crop; t = 1 for a picture, one per frame for a video."""
     mask: NDArray[np.float32]
     """(size, size) share of the rendered crop in the result; 0 at the border."""
+    encoded: Source | None = None
+    """What a system has made of it already; of a face in an avatar file."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def open_source(
 
         return _from_picture(BUILT_IN, None, _fit(astronaut(), size, crop), limit, tracker, face, ())
     path = Path(source)
+    if path.name.endswith(AVATAR_SUFFIX):
+        raise InputError(f"{path} is an avatar, which animate, edit and mesh take; give its photo here.")
     if not is_picture(path):
         return _from_video(path, limit, tracker, face, progress)
     with Image.open(path) as header:
@@ -129,6 +133,25 @@ def sitter_of(name: str, picture: UInt8, *, tracker: Tracker) -> Sitter:
         InputError: it shows no face, or only a too small one.
     """
     return _from_picture(name, None, picture, max(picture.shape[:2]), tracker, "largest", ())
+
+
+def sitter_of_avatar(path: Path, encoded: Source, *, face: str, size: int | None, crop: bool) -> Sitter:
+    """The portrait in an avatar file as a source picture: the square around the face.
+
+    Args:
+        encoded: what the file holds. face, size, crop: as in `AnimateOptions`.
+
+    Raises:
+        InputError: it does not have the face asked for.
+    """
+    portrait = move(encoded.portrait, "cpu")
+    (square,) = to_uint8(portrait.image)
+    (params,), _ = _choose([portrait.params], face, str(path), lambda one: one)
+    side = len(square) if size is None or crop else size
+    picture = apply_crop(square, scaling(len(square), side))
+    chosen = SourceFace(scaling(side, len(square)), params, feathered_mask(len(square)), encoded)
+    name = path.name.removesuffix(AVATAR_SUFFIX)
+    return Sitter(name, path, (side, side), picture, side, (Fraction(0),), (chosen,), 1, ())
 
 
 def portrait_of(sitter: Sitter, face: int = 0) -> Portrait:

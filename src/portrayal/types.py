@@ -7,7 +7,7 @@ y down, z into the scene (OpenCV); angles in radians; times are exact fractions 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from types import ModuleType
@@ -19,7 +19,6 @@ from torch import Tensor
 
 from portrayal.face.topology import LANDMARKS
 from portrayal.motion.options import RetargetOptions
-from portrayal.nn.rendering.fast import FastField
 
 T = TypeVar("T")
 D = TypeVar("D", bound="Driving")
@@ -217,6 +216,17 @@ def _moved(value: Any, device: torch.device | str) -> Any:
 
 
 @dataclass(frozen=True)
+class Depth:
+    """How near what is drawn is to the camera, pixel by pixel."""
+
+    nearness: Tensor
+    """(b, 1, h, w) world units (`face.camera`), along the camera's axis, from the plane through the head's origin
+    towards the camera; negative behind it."""
+    opacity: Tensor
+    """(b, 1, h, w) in [0, 1]: where it is 0 nothing with a depth is drawn, and `nearness` means nothing."""
+
+
+@dataclass(frozen=True)
 class Edit:
     """Changes to a portrait by numbers, on top of what it shows. Angles in radians; 0 changes nothing."""
 
@@ -292,82 +302,6 @@ class System(Protocol):
     def render(self, model: torch.nn.Module, source: Source, driving: Driving) -> Iterator[Tensor]: ...
 
 
-class ExpressionSampler(System, Protocol):
-    """What a system with the capability expression_sampling exports beside the rest: a distribution of expressions.
-
-    Both give motions whose own tensors are ready for `render`; of `params` only the pose counts.
-    """
-
-    def sample_expressions(
-        self, model: torch.nn.Module, source: Source, count: int, generator: torch.Generator
-    ) -> Driving:
-        """`count` expressions drawn at random, in the source's own pose."""
-
-    def interpolate_expressions(
-        self, model: torch.nn.Module, source: Source, driving: Driving, shares: Tensor
-    ) -> Driving:
-        """From the source's expression (share 0) to that of `driving` (1).
-
-        Args:
-            driving: t = 1, as `encode_driving` gives it. shares: (n,)
-
-        Returns:
-            n frames.
-        """
-
-
-class CanonicalFace(System, Protocol):
-    """What a system with the capability canonical_face exports beside the rest."""
-
-    def render_canonical(self, model: torch.nn.Module, source: Source) -> Tensor:
-        """(1, 3, h, w) in [0, 1], size of the portrait: its face without rotation, translation and expression."""
-
-
-class Tuner(System, Protocol):
-    """What a system with the capability tuning exports beside the rest: optimisation for one portrait."""
-
-    def tune_source(
-        self, model: torch.nn.Module, source: Source, *, previous: Source | None, progress: Callable[..., None]
-    ) -> Source:
-        """The same source after an optimisation that may take minutes; kept on the disk, so that it is done once.
-
-        Args:
-            source: as `encode_source` gives it.
-            previous: a tuned frame of the same video, whose optimisation is taken over.
-            progress: called with (stage, done, total).
-        """
-
-
-class Directed(System, Protocol):
-    """What a system with the capability directions exports beside the rest: learned directions, moved along singly."""
-
-    def direction_names(self, model: torch.nn.Module) -> tuple[str, ...]: ...
-
-    def move_along(self, model: torch.nn.Module, source: Source, name: str, amounts: Tensor) -> Driving:
-        """The source moved along one direction by `amounts` (n,), from -1 to 1 over what was learned: n frames."""
-
-
-class ExpressionCoder(System, Protocol):
-    """What a system with the capability expression_codes exports beside the rest."""
-
-    def expression_codes(self, model: torch.nn.Module, params: FaceParams) -> Tensor:
-        """(t, d) what the system makes of each frame's expression coefficients."""
-
-
-class Remarker(System, Protocol):
-    """What a system with the capability remarks exports beside the rest."""
-
-    def remarks(self, model: torch.nn.Module, driving: Driving) -> tuple[str, ...]:
-        """Sentences about a motion that is on its source already: frames that the model cannot be trusted with."""
-
-
-class Sculptor(System, Protocol):
-    """What a system with the capability mesh exports beside the rest: heads that are densities in space."""
-
-    def head_field(self, model: torch.nn.Module, source: Source) -> FastField:
-        """The source's head with the expression that the portrait shows; its first three colours are RGB."""
-
-
 def as_system(module: ModuleType) -> System:
     """A system's package, typed."""
     return cast(System, module)
@@ -376,22 +310,16 @@ def as_system(module: ModuleType) -> System:
 __all__ = [
     "EXPRESSION_SIZE",
     "IDENTITY_SIZE",
-    "CanonicalFace",
-    "Directed",
+    "Depth",
     "Driving",
     "Edit",
-    "ExpressionCoder",
-    "ExpressionSampler",
     "FaceClip",
     "FaceParams",
     "Frame",
     "Portrait",
-    "Remarker",
-    "Sculptor",
     "Source",
     "System",
     "Track",
-    "Tuner",
     "as_system",
     "join_drivings",
     "move",

@@ -49,6 +49,8 @@ HOOKS = {
     "expression_codes": ("expression_codes",),
     "remarks": ("remarks",),
     "mesh": ("head_field",),
+    "depth": ("render_depth",),
+    "avatars": ("save_avatar", "load_avatar"),
 }
 """Capabilities that ask for functions beside those that every system has."""
 

@@ -73,7 +73,7 @@ def test_parts_are_named_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFix
         convert_weights("directions", [a, a], out)
     with pytest.raises(InputError, match=r"not laid out as the directions paper's files"):
         convert_weights("directions", [a, g, e], out)
-    with pytest.raises(InputError, match="takes one checkpoint, got 2"):
+    with pytest.raises(InputError, match="is one file, got 2; convert one at a time"):
         convert_weights("e4e", [e, e], out)
     assert main(["weights", "convert", "directions", str(a), "-o", str(out)]) == 2
     assert "are missing" in capsys.readouterr().err

@@ -8,13 +8,14 @@ from typing import cast
 
 import numpy as np
 
+from portrayal.capabilities import ExpressionCoder
 from portrayal.errors import PortrayalError
 from portrayal.evaluate.dataset import EvalClip, identities
 from portrayal.evaluate.figures import along_basis, plot_error_maps, plot_over_time, plot_strips, plot_tsne, separation
 from portrayal.evaluate.protocols import first_picture, follow, prepare, times_of
 from portrayal.evaluate.run import Evaluator, Outcome
 from portrayal.media.image import UInt8
-from portrayal.types import ExpressionCoder, FaceParams, move
+from portrayal.types import FaceParams, move
 
 CODES = 40
 """Expression codes per person in the t-SNE."""

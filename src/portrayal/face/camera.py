@@ -24,6 +24,8 @@ RADIUS = 2.7
 FOV_DEG = 18.837
 WORLD_UNITS_PER_HEAD_UNIT = 0.243
 """The distance of the outer eye corners in the world: 0.9 decimetres at EG3D's 0.27 units per decimetre."""
+METRES_PER_WORLD_UNIT = 0.09 / WORLD_UNITS_PER_HEAD_UNIT
+"""The outer corners of the eyes of an adult are about 9 cm apart."""
 FACE_DEPTH = 0.66
 """Head units from the head's origin forward to the middle of the face's surface, where `scale` holds."""
 

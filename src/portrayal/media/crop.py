@@ -1,7 +1,7 @@
 """The square around a face: one fixed similarity for a whole clip, so that the crop neither jitters nor wobbles.
 
 Convention: pixels x right, y down, pixel centres at half integers, in the picture and in the crop. OpenCV counts pixel
-centres at integers; only this file and `paste` convert.
+centres at integers; only this file converts.
 """
 
 from __future__ import annotations
@@ -156,6 +156,18 @@ def warp(image: UInt8, matrix: Matrix, size: tuple[int, int]) -> UInt8:
     enlarges = math.hypot(matrix[0, 0], matrix[1, 0]) > 1.05
     method = cv2.INTER_CUBIC if enlarges else cv2.INTER_LINEAR
     return np.asarray(cv2.warpAffine(image, shifted, size, flags=method, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def warp_map(values: NDArray[np.float32], matrix: Matrix, size: tuple[int, int]) -> NDArray[np.float32]:
+    """`warp` of (h, w) numbers; 0 outside, and bilinear."""
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
+    return np.asarray(cv2.warpAffine(values, shifted, size, flags=cv2.INTER_LINEAR, borderValue=0), np.float32)
+
+
+def scaling(side: int, wanted: int) -> Crop:
+    """The whole of a square picture with another side."""
+    return Crop(np.array([[wanted / side, 0, 0], [0, wanted / side, 0]]), wanted)
 
 
 def _eye_line(points: Matrix) -> float:

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from portrayal.face.pose import rotation_to_angles
 from portrayal.face.topology import FACE_OVAL
-from portrayal.types import FaceParams, Portrait
+from portrayal.nn.rendering.depth import resample_depth
+from portrayal.types import Depth, FaceParams, Portrait
 
 HEAD = (1.35, 1.5)
 """Half axes of the ellipse that stands for the head, in those of the face's oval: hair is beside and above it."""
@@ -23,26 +24,49 @@ BORDER = 0.12
 """at the border of the square, in half sides of that."""
 
 
-def lay_over(portrait: Portrait, faces: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
-    """Draw generated faces into the portrait.
+class Overlay:
+    """Lays generated faces over one portrait; what does not change from frame to frame is computed once."""
 
-    Where the head is, or was in the portrait, the generated picture counts; everything else stays the portrait's.
+    def __init__(self, portrait: Portrait) -> None:
+        self._image = portrait.image
+        self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
+        self._own_head = head_mask(portrait.params, self._places)
 
-    Args:
-        faces: (t, 3, s, s). params: t frames in pixels of the portrait.
-        squares: (t, 4) where each face's picture belongs: x, y, side in pixels of the portrait, roll (`face.box.Box`).
+    def lay(self, faces: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
+        """Draw generated faces into the portrait.
 
-    Returns:
-        (t, 3, h, w).
-    """
-    image = portrait.image
-    places = pixel_centres(image.shape[2:], image.device)
-    in_square = square_coordinates(squares, places)  # (t, h, w, 2) in [-1, 1]
-    drawn = F.grid_sample(faces, in_square, mode="bicubic", padding_mode="border", align_corners=False)
-    head = torch.maximum(head_mask(params, places), head_mask(portrait.params, places))
-    inside = ((1 - in_square.abs().amax(-1)) / BORDER).clamp(0, 1)
-    share = head * inside * inside * (3 - 2 * inside)
-    return torch.lerp(image.expand(len(faces), -1, -1, -1), drawn, share[:, None])
+        Where the head is, or was in the portrait, the generated picture counts; everything else stays the portrait's.
+
+        Args:
+            faces: (t, 3, s, s). params: t frames in pixels of the portrait.
+            squares: (t, 4) where each face's picture belongs: x, y, side in pixels of the portrait, roll
+                (`face.box.Box`).
+
+        Returns:
+            (t, 3, h, w).
+        """
+        in_square = square_coordinates(squares, self._places)
+        drawn = F.grid_sample(faces, in_square, mode="bicubic", padding_mode="border", align_corners=False)
+        return torch.lerp(self._image.expand(len(faces), -1, -1, -1), drawn, self._share(in_square, params))
+
+    def lay_depth(self, seen: Depth, params: FaceParams, squares: Tensor) -> Depth:
+        """The depth of what `lay` draws; the portrait's own pixels have none.
+
+        Args:
+            seen: (t, 1, n, n), of the generated faces. The rest as of `lay`.
+
+        Returns:
+            (t, 1, h, w).
+        """
+        in_square = square_coordinates(squares, self._places)
+        laid = resample_depth(seen, in_square)
+        return Depth(laid.nearness, laid.opacity * self._share(in_square, params))
+
+    def _share(self, in_square: Tensor, params: FaceParams) -> Tensor:
+        """(t, 1, h, w) in [0, 1] of the generated picture; `in_square` (t, h, w, 2) is in [-1, 1] inside."""
+        head = torch.maximum(head_mask(params, self._places), self._own_head)
+        inside = ((1 - in_square.abs().amax(-1)) / BORDER).clamp(0, 1)
+        return (head * inside * inside * (3 - 2 * inside))[:, None]
 
 
 def pixel_centres(size: torch.Size, device: torch.device) -> Tensor:

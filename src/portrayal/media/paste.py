@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from portrayal.media.crop import Crop, warp
+from portrayal.media.crop import Crop, warp, warp_map
 from portrayal.media.image import UInt8, check_rgb
 
 Mask = NDArray[np.float32]
@@ -94,11 +94,9 @@ class Paster:
             empty = np.zeros(self._size[::-1], np.float32)
             return empty, empty
         small = _reduced(mask, self._reduce)
-        shifted = self._matrix.copy()
-        shifted[:, 2] += self._matrix[:, :2] @ [0.5, 0.5] - 0.5
-        weight = cv2.warpAffine(small, shifted, self._size, flags=cv2.INTER_LINEAR, borderValue=0)
+        weight = warp_map(small, self._matrix, self._size)
         weight[weight < 1 / 512] = 0  # less than half a grey level at full contrast
-        return np.asarray(weight, np.float32), np.asarray(1 - weight, np.float32)
+        return weight, np.asarray(1 - weight, np.float32)
 
 
 def _reduced(image: NDArray[Any], factor: int) -> NDArray[Any]:

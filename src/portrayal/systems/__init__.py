@@ -52,6 +52,12 @@ def ready(weights: Sequence[Path] = ()) -> list[str]:
     return [name for name, s in SYSTEMS.items() if not s.STAGES or embedded_file(name).is_file() or name in given]
 
 
+def able(capability: str) -> str:
+    """Which systems have a capability, as the end of a sentence about one that has not."""
+    names = [name for name, system in SYSTEMS.items() if capability in system.CAPABILITIES]
+    return f"choose with --system: {', '.join(names)}" if names else "no system of this version has it"
+
+
 def name_of(system: System) -> str:
     """The name under which `SYSTEMS` has a system."""
     return next(name for name, known in SYSTEMS.items() if known is system)

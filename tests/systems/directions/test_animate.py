@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from portrayal.media.overlay import lay_over, pixel_centres, square_coordinates
+from portrayal.media.overlay import Overlay, pixel_centres, square_coordinates
 from portrayal.motion.edit import apply_edit
 from portrayal.systems import directions
 from portrayal.systems.directions import animate
@@ -149,7 +149,7 @@ def test_a_face_is_laid_where_its_frame_is(portrait: Portrait) -> None:
     face = torch.stack([ramp, ramp.mT, torch.zeros(s, s)])[None]
     params = apply_edit(portrait.params, Edit(shift=(0.2, 0.1), zoom=1.1))
     squares = frame_squares(params, upright=True)
-    laid = lay_over(portrait, face, params, squares)
+    laid = Overlay(portrait).lay(face, params, squares)
     places = pixel_centres(portrait.image.shape[2:], torch.device("cpu"))
     inside = square_coordinates(squares, places)[0]
     middle = params.landmarks[0, 1, :2].round().int().tolist()  # tip of the nose

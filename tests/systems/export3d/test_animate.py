@@ -72,6 +72,12 @@ def test_planes_are_made_for_every_expression(model, portrait, monkeypatch):
     assert made == [1] * 6
 
 
+def test_half_precision_ends_with_the_view(model, portrait):
+    source = animate.encode_source(model, portrait)
+    for _ in animate.views(model, source, motion(model, portrait.params[[0, 0]])):
+        assert not torch.is_autocast_enabled("cpu")
+
+
 def test_a_large_portrait_keeps_its_own_pixels(model, portrait):
     """Where the network trusts the source and there is no head, what comes out is the portrait itself."""
     torch.nn.init.zeros_(model.renderer.share.weight)
@@ -133,3 +139,22 @@ def test_the_other_encodings_of_table_3_animate(encoding, portrait):
     params = params.replace(expression=torch.cat([params.expression[:1], params.expression[1:] + 2]))
     frames = torch.cat(list(animate.render(model, animate.encode_source(model, portrait), motion(model, params))))
     assert (frames[0] - frames[1]).abs().max() > 1e-4
+
+
+def test_the_depth_is_the_heads_whatever_its_size(model, portrait):
+    """An untrained head is an ellipsoid; the world's origin is its middle."""
+    small = portrait.params.replace(scale=portrait.params.scale * 0.6)
+    pose = {name: getattr(small, name) for name in ("rotation", "translation", "scale")}
+    small = small.replace(camera=camera_from_pose(**pose, width=SIZE, height=SIZE))
+    source = animate.encode_source(model, portrait)
+    seen = list(animate.render_depth(model, source, motion(model, FaceParams.cat([portrait.params, small]))))
+    assert [x.nearness.shape for x in seen] == [(1, 1, SIZE, SIZE)] * 2
+    large, less = (x.opacity[0, 0] > 0.5 for x in seen)
+    assert large[80, 80]
+    assert not large[0, 0]
+    assert less.sum() < 0.6 * large.sum()
+    middle = [float(x.nearness[0, 0, 80, 80]) for x in seen]
+    assert 0.1 < middle[0] < 0.35
+    assert middle[1] == pytest.approx(middle[0], abs=0.03)
+    side = large[80].nonzero().flatten()[1]
+    assert seen[0].nearness[0, 0, 80, side] < middle[0] - 0.03

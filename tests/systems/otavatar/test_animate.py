@@ -246,3 +246,21 @@ def test_identities_in_between(model: Otavatar, portrait: Portrait) -> None:
     torch.testing.assert_close(frames_of(model, start, driving), frames_of(model, one, driving))
     as_other = replace(other, portrait=portrait)
     torch.testing.assert_close(frames_of(model, end, driving), frames_of(model, as_other, driving), atol=1e-4, rtol=0)
+
+
+def test_what_stays_the_photos_has_no_depth(model: Otavatar, portrait: Portrait) -> None:
+    source = animate.encode_source(model, portrait)
+    driving = animate.encode_driving(model, clip_of(moved(portrait, Edit(yaw=0.2), Edit(shift=(0.2, 0.0)))))
+    with torch.no_grad():
+        seen = list(animate.render_depth(model, source, driving))
+    frames = frames_of(model, source, driving)
+    x, y = (int(v) for v in portrait.params.landmarks[0, 1, :2])
+    for depth, frame in zip(seen, frames, strict=True):
+        assert depth.nearness.shape == depth.opacity.shape == (1, 1, 256, 256)
+        untouched = depth.opacity[0, 0] == 0
+        assert bool(untouched[0, 0])
+        assert torch.equal(frame[:, untouched], portrait.image[0][:, untouched])
+        limits = model.config.generator.rays.limits
+        assert limits is not None
+        assert abs(float(depth.nearness[0, 0, y, x])) < limits[1] - limits[0]
+    assert float(seen[0].opacity[0, 0, y, x]) > 0

@@ -109,7 +109,8 @@ def rewrite(path: Path, change: Callable[[dict[str, Tensor], dict[str, str]], ob
 HOSTILE: dict[str, Callable[[dict[str, Tensor], dict[str, str]], object]] = {
     "is not an avatar": lambda tensors, about: about.update(format="portrayal-motion"),
     "has avatar version 9, this program reads 1": lambda tensors, about: about.update(version="9"),
-    "made with other weights": lambda tensors, about: about.update(system="directions"),
+    "is an avatar of 'directions', not of otavatar": lambda tensors, about: about.update(system="directions"),
+    "made with other weights": lambda tensors, about: about.update(weights="0" * 16),
     "its remark is no sentence": lambda tensors, about: about.update(remark="\x1b[2J"),
     "bias is missing": lambda tensors, about: tensors.pop("bias"),
     r"identity is \(1, 6, 17\), not \(1, 6, 16\)": lambda tensors, about: tensors.update(

@@ -6,7 +6,8 @@ picture, and the matrix of directions A in its stages synthetic, mixed and paire
 
 from __future__ import annotations
 
-from portrayal.systems.directions.ablations import ABLATIONS, STAGES
+from portrayal.systems.directions import train_directions, train_encoder, train_stylegan
+from portrayal.systems.directions.ablations import ABLATIONS
 from portrayal.systems.directions.animate import (
     DirectionsDriving,
     DirectionsSource,
@@ -22,6 +23,13 @@ from portrayal.systems.directions.animate import (
 )
 from portrayal.systems.directions.config import Config
 
+STAGES = {
+    "stylegan": train_stylegan.STAGE,
+    "encoder": train_encoder.STAGE,
+    "synthetic": train_directions.SYNTHETIC,
+    "mixed": train_directions.MIXED,
+    "paired": train_directions.PAIRED,
+}
 DRIVING = DirectionsDriving
 CAPABILITIES = frozenset({"pose", "expression", "tuning", "directions"})
 

@@ -17,12 +17,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from portrayal.evaluate.ablation import Ablation
-from portrayal.systems.directions import train_directions, train_encoder, train_stylegan
 from portrayal.systems.directions.config import Config, StageName
 from portrayal.systems.directions.model import Directions
 from portrayal.tracking import Progress
 from portrayal.train.options import RunOptions
-from portrayal.train.stage import Stage
 from portrayal.weights.model import embedded_file
 
 BEFORE: dict[StageName, tuple[StageName, ...]] = {
@@ -31,13 +29,6 @@ BEFORE: dict[StageName, tuple[StageName, ...]] = {
     "paired": ("mixed", "paired"),
 }
 """The stages of A that lead to each: the third model is the second one, fine-tuned (Sec. 4)."""
-STAGES: dict[StageName, Stage] = {
-    "stylegan": train_stylegan.STAGE,
-    "encoder": train_encoder.STAGE,
-    "synthetic": train_directions.SYNTHETIC,
-    "mixed": train_directions.MIXED,
-    "paired": train_directions.PAIRED,
-}
 
 
 def without(*losses: str) -> Callable[[Config], Config]:
@@ -74,6 +65,7 @@ def _generator(config: Config, data: Path, folder: Path) -> Path:
 
 
 def _run(name: StageName, config: Config, data: Path, folder: Path, *, init: Path | None) -> Path:
+    from portrayal.systems.directions import STAGES  # which imports this module
     from portrayal.train.loop import train
 
     same = replace(config, tuning=Config().tuning).of_stage(name)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from portrayal.media.image import to_uint8
-from portrayal.media.overlay import lay_over
+from portrayal.media.overlay import Overlay
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.retarget import at_most
 from portrayal.nn.stylegan2 import SynthesisNetwork
@@ -151,13 +151,13 @@ def render(model: Directions, source: DirectionsSource, driving: DirectionsDrivi
     Yields:
         (b, 3, h, w) float32 [0, 1], b up to `FRAMES_AT_ONCE`.
     """
-    draw = FoldedSynthesis(synthesis_of(model, source))
+    draw, overlay = FoldedSynthesis(synthesis_of(model, source)), Overlay(source.portrait)
     for start in range(0, len(driving), FRAMES_AT_ONCE):
         part = driving[start : start + FRAMES_AT_ONCE]
         w_plus = source.w_plus.expand(len(part), -1, -1)
         faces = draw(model.reenacted(w_plus, change_of(model, source, part))) / 2 + 0.5
         squares = frame_squares(part.params, upright=model.config.alignment == "upright")
-        yield lay_over(source.portrait, faces.clamp(0, 1), part.params, squares).clamp(0, 1)
+        yield overlay.lay(faces.clamp(0, 1), part.params, squares).clamp(0, 1)
 
 
 def synthesis_of(model: Directions, source: DirectionsSource) -> SynthesisNetwork:

@@ -21,6 +21,7 @@ from portrayal.systems.export3d.animate import (
     move_along,
     remarks,
     render,
+    render_depth,
     retarget_codes,
 )
 from portrayal.systems.export3d.config import Config
@@ -31,7 +32,9 @@ STAGES = {
     "adversarial": train.ADVERSARIAL,
 }
 DRIVING = Export3dDriving
-CAPABILITIES = frozenset({"pose", "expression", "novel_view", "directions", "expression_codes", "remarks", "mesh"})
+CAPABILITIES = frozenset(
+    {"pose", "expression", "novel_view", "directions", "expression_codes", "remarks", "mesh", "depth"}
+)
 
 __all__ = [
     "ABLATIONS",
@@ -51,5 +54,6 @@ __all__ = [
     "move_along",
     "remarks",
     "render",
+    "render_depth",
     "retarget_codes",
 ]

@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.motion.options import RetargetOptions
+from portrayal.nn.rendering.depth import depth_map, enlarge_depth
 from portrayal.nn.rendering.fast import FastField
 from portrayal.systems.export3d.config import Config
 from portrayal.systems.export3d.detail import SourceView
 from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import View
-from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
+from portrayal.types import Depth, Driving, FaceClip, FaceParams, Portrait, Source
 
 UNSURE = 0.5
 """Confidence of the tracker under which a driving frame is named."""
@@ -114,7 +115,19 @@ def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> 
             if len(shown) == 0 or not torch.equal(wanted, shown):
                 shown, planes = wanted, planes_of(model, source, codes_of(model, part))
             rendered = model.renderer.look(planes, part.params.camera)
-            yield model.renderer.finish(rendered, part.params.camera, source.view, source.background)
+            view = model.renderer.finish(rendered, part.params.camera, source.view, source.background)
+        yield view  # whoever takes it goes on in full precision
+
+
+def render_depth(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[Depth]:
+    """How near the head is where `render` draws it; without `RendererConfig.split` the background has a depth too.
+
+    Yields:
+        (1, 1, h, w).
+    """
+    for frame, view in enumerate(views(model, source, driving)):
+        seen = depth_map(view.depth, view.opacity, driving.params.camera[frame : frame + 1])
+        yield enlarge_depth(seen, source.portrait.image.shape[-1])
 
 
 def _half(tensor: Tensor) -> torch.autocast:

@@ -28,7 +28,7 @@ from portrayal.types import FaceParams
 def sample_expressions(
     model: Mmfa | GuidedMmfa, source: MmfaSource | LightSource, count: int, generator: Generator
 ) -> MmfaDriving:
-    """`count` expressions of z ~ N(0, I) in the source's own pose (`types.ExpressionSampler`).
+    """`count` expressions of z ~ N(0, I) in the source's own pose (`capabilities.ExpressionSampler`).
 
     Raises:
         InputError: the weights have no latent space.

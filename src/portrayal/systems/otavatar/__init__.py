@@ -15,6 +15,7 @@ from portrayal.systems.otavatar.animate import (
     head_field,
     interpolate_identity,
     render,
+    render_depth,
     retarget_codes,
     tune_source,
 )
@@ -23,7 +24,9 @@ from portrayal.systems.otavatar.config import Config
 
 STAGES = {"eg3d": train_eg3d.STAGE, "decouple": train_decouple.STAGE}
 DRIVING = OtavatarDriving
-CAPABILITIES = frozenset({"pose", "expression", "novel_view", "tuning", "identity_interpolation", "mesh"})
+CAPABILITIES = frozenset(
+    {"pose", "expression", "novel_view", "tuning", "identity_interpolation", "mesh", "depth", "avatars"}
+)
 
 __all__ = [
     "CAPABILITIES",
@@ -40,6 +43,7 @@ __all__ = [
     "interpolate_identity",
     "load_avatar",
     "render",
+    "render_depth",
     "retarget_codes",
     "save_avatar",
     "tune_source",

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from portrayal.errors import InputError
-from portrayal.media.overlay import lay_over
+from portrayal.media.overlay import Overlay
 from portrayal.motion.options import RetargetOptions
 from portrayal.nn.kept import KeptFile, digest_of, forget_oldest
 from portrayal.nn.rendering.fast import FastField
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
-from portrayal.systems.otavatar.avatar import SUFFIX, OtavatarSource, load_avatar, save_avatar
+from portrayal.options import AVATAR_SUFFIX
+from portrayal.systems.otavatar.avatar import OtavatarSource, load_avatar, save_avatar
 from portrayal.systems.otavatar.camera import bias_intrinsics
 from portrayal.systems.otavatar.coefficients import face_square, own_coefficients, square_camera, windows
 from portrayal.systems.otavatar.config import Config
@@ -35,7 +36,7 @@ from portrayal.systems.otavatar.model import Otavatar
 from portrayal.systems.otavatar.pairs import Faces
 from portrayal.systems.otavatar.tuning import tune_generator
 from portrayal.tracking import Progress, silent
-from portrayal.types import Driving, FaceClip, FaceParams, Portrait, move
+from portrayal.types import Depth, Driving, FaceClip, FaceParams, Portrait, move
 from portrayal.weights.model import mark_of
 from portrayal.weights.registry import weights_folder
 
@@ -102,7 +103,7 @@ def tune_source(
     faces = framed(model, source.portrait)
     key = avatar_key(model, faces)
     folder = weights_folder() / "avatars"
-    known = _known_avatar(folder / f"{key}{SUFFIX}", model)
+    known = _known_avatar(folder / f"{key}{AVATAR_SUFFIX}", model)
     if known is not None:
         progress("finding the identity", 1, 1)
         return source.as_avatar(known)
@@ -111,7 +112,7 @@ def tune_source(
     found = _inverted(model, source, faces, networks, _watch(model, parts[0], "finding the identity", progress))
     if model.config.avatar.tuning_steps:
         found = _tuned(model, found, faces, networks, _watch(model, parts[1], "tuning the generator", progress))
-    save_avatar(folder / f"{key}{SUFFIX}", model, found)
+    save_avatar(folder / f"{key}{AVATAR_SUFFIX}", model, found)
     for part in parts:
         part.remove()
     forget_oldest(folder)
@@ -193,15 +194,33 @@ def render(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) ->
     Yields:
         (1, 3, h, w) float32 [0, 1].
     """
-    generator = generator_of(model, source)
+    generator, overlay = generator_of(model, source), Overlay(source.portrait)
+    for part, ws, planes, camera in _scenes(model, generator, source, driving):
+        face = generator.look(planes, ws, camera) / 2 + 0.5
+        yield overlay.lay(face.clamp(0, 1), part.params, squares(part.params)).clamp(0, 1)
+
+
+def render_depth(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Iterator[Depth]:
+    """How near what `render` generates is; what stays the photo's has no depth.
+
+    Yields:
+        (1, 1, h, w).
+    """
+    generator, overlay = generator_of(model, source), Overlay(source.portrait)
+    for part, _, planes, camera in _scenes(model, generator, source, driving):
+        yield overlay.lay_depth(generator.depth(planes, camera), part.params, squares(part.params))
+
+
+def _scenes(
+    model: Otavatar, generator: TriplaneGenerator, source: OtavatarSource, driving: OtavatarDriving
+) -> Iterator[tuple[OtavatarDriving, Tensor, Tensor, Tensor]]:
+    """Each frame with its latents (1, layers, w_dim), planes (1, 3, c, h, w) and camera (1, 25)."""
     synthesis = FoldedSynthesis(generator.backbone.synthesis)
     for frame in range(len(driving)):
         part = driving[frame : frame + 1]
         place = part.params.rotation, part.params.translation, part.params.scale
         ws = latents_of(model, source, part)
-        camera = bias_intrinsics(square_camera(*place), source.bias)
-        face = generator.look(synthesis(ws).unflatten(1, (3, -1)), ws, camera) / 2 + 0.5
-        yield lay_over(source.portrait, face.clamp(0, 1), part.params, squares(part.params)).clamp(0, 1)
+        yield part, ws, synthesis(ws).unflatten(1, (3, -1)), bias_intrinsics(square_camera(*place), source.bias)
 
 
 def generator_of(model: Otavatar, source: OtavatarSource) -> TriplaneGenerator:

@@ -19,13 +19,13 @@ from portrayal.errors import InputError, MissingFileError
 from portrayal.media.image import to_uint8
 from portrayal.motion.template import content_hash
 from portrayal.nn.kept import KeptFile
+from portrayal.options import check_avatar_name
 from portrayal.systems.otavatar.inversion import BIAS_SIZE
 from portrayal.systems.otavatar.model import Otavatar
 from portrayal.types import FaceParams, Portrait, Source
 from portrayal.weights.model import mark_of
 from portrayal.weights.registry import in_halves
 
-SUFFIX = ".avatar.safetensors"
 FORMAT, VERSION = "portrayal-avatar", "1"
 LARGEST_SIDE = 4096
 """Pixels of a portrait; crops have 1024 at most."""
@@ -64,8 +64,7 @@ def save_avatar(path: Path | str, model: Otavatar, source: OtavatarSource) -> No
         InputError: another ending, or a place that cannot be written. PortrayalError: the disk is full or fails.
     """
     path = Path(path)
-    if not path.name.endswith(SUFFIX):
-        raise InputError(f"{path}: an avatar must be named *{SUFFIX}")
+    check_avatar_name(path)
     tensors = {"identity": source.identity, "bias": source.bias, "picture": _pixels(source.portrait.image)}
     tensors |= {f"params.{f.name}": getattr(source.portrait.params, f.name) for f in fields(FaceParams)}
     tensors |= {f"tuned.{name}": value for name, value in in_halves(source.tuned).items()}
@@ -80,11 +79,13 @@ def load_avatar(path: Path | str, model: Otavatar) -> OtavatarSource:
 
     Raises:
         MissingFileError: no such file.
-        InputError: it is damaged, changed, no avatar, one of another version or made with other weights.
+        InputError: it is damaged, changed, no avatar, one of another version or system, or made with other weights.
     """
     path = Path(path)
     about, tensors = _read(path)
-    if about.get("system") != "otavatar" or about.get("weights") != mark_of(model):
+    if about.get("system") != "otavatar":
+        raise InputError(f"{path} is an avatar of {about.get('system')!r}, not of otavatar; choose that system")
+    if about.get("weights") != mark_of(model):
         raise InputError(f"{path} was made with other weights of otavatar; make it again from its photo with these")
     remark = about.get("remark", "")
     if len(remark) > LONGEST_REMARK or not remark.isprintable():

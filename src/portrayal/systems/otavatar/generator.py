@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from portrayal.nn.rendering.depth import depth_map
 from portrayal.nn.rendering.fast import FastField, render_fast
 from portrayal.nn.rendering.rays import camera_rays
-from portrayal.nn.rendering.volume import Draws, RayConfig, middle_draws, render_rays
+from portrayal.nn.rendering.volume import Draws, RayConfig, Rendered, middle_draws, render_rays
 from portrayal.nn.stylegan2 import Generator
 from portrayal.nn.stylegan2_layers import NoiseMode, full_precision
 from portrayal.nn.super_resolution import SuperResolution, split_feature
 from portrayal.nn.triplane import OSGDecoder, sample_triplane, triplane_field
 from portrayal.systems.otavatar.config import GeneratorConfig
+from portrayal.types import Depth
 
 CAMERA_SIZE = 25
 UNUSED = "noise_strength"
@@ -123,12 +125,21 @@ class TriplaneGenerator(nn.Module):
         Returns:
             (1, 3, s, s), about [-1, 1].
         """
+        side = self.config.neural_size
+        raw, feature = split_feature(self._look(planes, camera).colour, height=side, width=side)
+        return self.super_resolution(raw, feature, ws)
+
+    @torch.no_grad()
+    def depth(self, planes: Tensor, camera: Tensor) -> Depth:
+        """The depth of what `look` shows with the same arguments, (1, 1, n, n)."""
+        rendered, square = self._look(planes, camera), (self.config.neural_size,) * 2
+        return depth_map(rendered.depth.unflatten(1, square), rendered.opacity.unflatten(1, square), camera)
+
+    def _look(self, planes: Tensor, camera: Tensor) -> Rendered:
         side, rays = self.config.neural_size, self.config.rays
         origins, directions = camera_rays(camera, height=side, width=side)
         field = FastField(planes[0], self.decoder, box_size=rays.box_size, plane_axes=self.config.plane_axes)
-        rendered = render_fast(field, origins[0], directions[0], rays)
-        raw, feature = split_feature(rendered.colour, height=side, width=side)
-        return self.super_resolution(raw, feature, ws)
+        return render_fast(field, origins[0], directions[0], rays)
 
     def density(self, planes: Tensor, points: Tensor) -> Tensor:
         """Raw density (b, n) at points (b, n, 3) of the world."""

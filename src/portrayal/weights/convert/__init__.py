@@ -12,22 +12,36 @@ from portrayal.weights.convert.hopenet import convert_hopenet
 from portrayal.weights.convert.mmfa import convert_face_vid2vid
 from portrayal.weights.convert.otavatar import convert_otavatar
 
-CONVERTERS: dict[str, Callable[[Path, Path], None]] = {
-    "e4e": convert_e4e,
-    "face-vid2vid": convert_face_vid2vid,
-    "hopenet": convert_hopenet,
-    "otavatar": convert_otavatar,
+Converter = Callable[[Sequence[Path], Path], None]
+"""Writes (checkpoint's files, weights file)."""
+
+
+def of_one_file(convert: Callable[[Path, Path], None]) -> Converter:
+    """The converter of a kind of checkpoint that is one file."""
+
+    def convert_one(files: Sequence[Path], output: Path) -> None:
+        if len(files) != 1:
+            raise InputError(f"a checkpoint of this kind is one file, got {len(files)}; convert one at a time.")
+        convert(files[0], output)
+
+    return convert_one
+
+
+CONVERTERS: dict[str, Converter] = {
+    "directions": convert_directions,
+    "e4e": of_one_file(convert_e4e),
+    "face-vid2vid": of_one_file(convert_face_vid2vid),
+    "hopenet": of_one_file(convert_hopenet),
+    "otavatar": of_one_file(convert_otavatar),
 }
-"""Kind of checkpoint -> what writes (checkpoint, weights file)."""
-SEVERAL: dict[str, Callable[[Sequence[Path], Path], None]] = {"directions": convert_directions}
-"""The same of kinds whose parts are in several files."""
+"""By kind of checkpoint."""
 
 
 def convert_weights(kind: str, paths: Path | Sequence[Path], output: Path) -> Path:
     """Convert one checkpoint.
 
     Args:
-        kind: a key of `CONVERTERS` or `SEVERAL`.
+        kind: a key of `CONVERTERS`.
         paths: its file, or its files.
         output: the weights file to write, which must end in .safetensors.
 
@@ -37,18 +51,11 @@ def convert_weights(kind: str, paths: Path | Sequence[Path], output: Path) -> Pa
     Raises:
         InputError: no such kind, another ending, or a file that is no checkpoint of this kind.
     """
-    files = [paths] if isinstance(paths, Path) else list(paths)
-    if kind not in CONVERTERS | SEVERAL:
-        known = ", ".join(sorted([*CONVERTERS, *SEVERAL]))
-        raise InputError(f"there is no converter for {kind!r}; choose one of: {known}.")
-    if kind in CONVERTERS and len(files) != 1:
-        raise InputError(f"weights convert {kind} takes one checkpoint, got {len(files)}.")
+    if kind not in CONVERTERS:
+        raise InputError(f"there is no converter for {kind!r}; choose one of: {', '.join(CONVERTERS)}.")
     if output.suffix != ".safetensors":
         raise InputError(f"{output}: the result is a safetensors file; give -o a name that ends in .safetensors.")
     if not output.parent.is_dir():
         raise InputError(f"the folder {output.parent} does not exist; make it, or choose another with -o.")
-    if kind in SEVERAL:
-        SEVERAL[kind](files, output)
-    else:
-        CONVERTERS[kind](files[0], output)
+    CONVERTERS[kind]([paths] if isinstance(paths, Path) else paths, output)
     return output
