@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from portrayal.errors import InputError
-from portrayal.systems import directions, export3d, meshwarp, mmfa
+from portrayal.systems import directions, export3d, meshwarp, mmfa, otavatar
 from portrayal.types import System, as_system
 from portrayal.weights.model import embedded_file, embedded_model, read_model, weights_of
 
@@ -17,6 +17,7 @@ SYSTEMS: dict[str, System] = {
     "meshwarp": as_system(meshwarp),
     "mmfa": as_system(mmfa),
     "export3d": as_system(export3d),
+    "otavatar": as_system(otavatar),
     "directions": as_system(directions),
 }
 
