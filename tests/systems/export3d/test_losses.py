@@ -89,12 +89,16 @@ def test_landmarks_are_fetched_from_where_the_source_has_them():
     steps = (torch.arange(16) + 0.5) / 16 * 2 - 1
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     places = torch.stack([x, y])[None] * 0.5 + 0.1  # a view that looks at the source's middle
-    driving = 0.2 + 0.6 * torch.rand(1, 20, 2)
+    driving = 0.2 + 0.6 * torch.rand(1, 478, 2)
     source = ((2 * driving - 1) * 0.5 + 0.1 + 1) / 2
     fetched = Fetched(torch.empty(0), torch.empty(0), places, None)
     assert landmark_term(fetched, driving, source) < 1e-5
     moved = source + torch.tensor([0.05, 0.0])
     torch.testing.assert_close(landmark_term(fetched, driving, moved), torch.tensor(0.1), atol=1e-4, rtol=0)
+    lips, nose = source.clone(), source.clone()
+    lips[0, 13] += 0.1
+    nose[0, 1] += 0.1
+    assert landmark_term(fetched, driving, lips) > 5 * landmark_term(fetched, driving, nose)
 
 
 def test_what_is_made_counts_by_itself():
