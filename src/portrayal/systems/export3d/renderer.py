@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from portrayal.errors import InputError
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.fast import FastField, render_fast
+from portrayal.nn.rendering.head import ellipsoid_planes
 from portrayal.nn.rendering.rays import box_limits, camera_rays
 from portrayal.nn.rendering.volume import Draws, RayConfig, Rendered, middle_draws, random_draws, render_rays
 from portrayal.nn.super_resolution import split_feature
 from portrayal.nn.triplane import triplane_field
 from portrayal.systems.export3d.config import RendererConfig
 from portrayal.systems.export3d.detail import Background, SourceView, fetch, left_behind, places_in_source
-from portrayal.systems.export3d.head import ellipsoid_planes
 from portrayal.systems.export3d.layers import SLOPE, enlarge
 
 GIVEN = 4

@@ -55,7 +55,8 @@ def build(config: Config) -> Otavatar:
 
 
 def encode_source(model: Otavatar, portrait: Portrait) -> OtavatarSource:
-    """A portrait with the average identity (Algorithm 1, line 3), from which `tune_source` goes on.
+    """A portrait with the average identity (Algorithm 1, line 3), or with the one that the model's encoder sees, where
+    it has one; `tune_source` goes on from there.
 
     Args:
         portrait: (1, 3, h, w) square crop of any size with one face.
@@ -64,13 +65,17 @@ def encode_source(model: Otavatar, portrait: Portrait) -> OtavatarSource:
         ValueError: the portrait is not one square picture with one frame of parameters.
     """
     portrait.require_square()
-    identity = model.generator.broadcast(model.generator.w_mean[None]).float().clone()
+    faces = framed(model, portrait)
+    with torch.no_grad():
+        first = model.first_identity(faces.picture, faces.window)
+    identity = model.generator.broadcast(first).float().clone()
     return OtavatarSource(portrait, identity, identity.new_zeros(1, BIAS_SIZE), {})
 
 
 def framed(model: Otavatar, portrait: Portrait) -> Faces:
     """The portrait's face as the training frames it, with camera and the window of a still face."""
-    face, camera = frame_portrait(portrait, model.config.generator.size)
+    settings = model.config.generator
+    face, camera = frame_portrait(portrait, settings.size, framing=settings.framing)
     own = own_coefficients(move(portrait.params, "cpu"), rows=model.config.controller.rows)
     picture = as_tensor(face.picture)[None].float() / 127.5 - 1
     landmarks = torch.from_numpy(face.landmarks[None, :, :2].copy())
@@ -152,7 +157,15 @@ def _inverted(
     model: Otavatar, source: OtavatarSource, faces: Faces, networks: dict[str, nn.Module], watch: Watch
 ) -> OtavatarSource:
     """The identity code, with the generator as it is."""
-    found = invert_portrait(model.generator, model.controller, faces, networks, model.config.decouple, watch=watch)
+    found = invert_portrait(
+        model.generator,
+        model.controller,
+        faces,
+        networks,
+        model.config.inversion,
+        first=source.identity[:, 0],
+        watch=watch,
+    )
     return replace(source, identity=model.generator.broadcast(found.w).clone(), bias=found.bias)
 
 
@@ -193,15 +206,15 @@ def render(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) ->
     Yields:
         (1, 3, h, w) float32 [0, 1].
     """
-    generator = generator_of(model, source)
+    generator, framing = generator_of(model, source), model.config.generator.framing
     synthesis = FoldedSynthesis(generator.backbone.synthesis)
     for frame in range(len(driving)):
         part = driving[frame : frame + 1]
         place = part.params.rotation, part.params.translation, part.params.scale
         ws = latents_of(model, source, part)
-        camera = bias_intrinsics(square_camera(*place), source.bias)
-        face = generator.look(synthesis(ws).unflatten(1, (3, -1)), ws, camera) / 2 + 0.5
-        yield lay_over(source.portrait, face.clamp(0, 1), part.params, squares(part.params)).clamp(0, 1)
+        camera = bias_intrinsics(square_camera(*place, framing=framing), source.bias)
+        face = generator.look(generator.as_planes(synthesis(ws)), ws, camera) / 2 + 0.5
+        yield lay_over(source.portrait, face.clamp(0, 1), part.params, squares(part.params, framing)).clamp(0, 1)
 
 
 def generator_of(model: Otavatar, source: OtavatarSource) -> TriplaneGenerator:
@@ -230,9 +243,9 @@ def head_field(model: Otavatar, source: OtavatarSource) -> FastField:
     return FastField(generator.planes(ws)[0], generator.decoder, box_size=rays.box_size, plane_axes=axes)
 
 
-def squares(params: FaceParams) -> Tensor:
+def squares(params: FaceParams, framing: float) -> Tensor:
     """(t, 4) the squares that the generator draws: x, y, side, roll in the pixels of `params`."""
-    side, centre = face_square(params.rotation, params.translation, params.scale)
+    side, centre = face_square(params.rotation, params.translation, params.scale, framing=framing)
     return torch.cat([centre, side[:, None], torch.zeros_like(side)[:, None]], 1)
 
 
