@@ -32,9 +32,9 @@ def test_bad_combinations_are_explained() -> None:
         DecoupleConfig(perceptual_network="none")
     with pytest.raises(ValueError, match=r"losses\.identity needs an identity_network"):
         replace(Config.tiny().decouple, losses=DecoupleConfig().losses, perceptual_network="tracker")
+    joint = replace(Config.tiny(), autoencoding=AutoencodingConfig(pixel=1))
     with pytest.raises(ValueError, match=r"autoencoding needs generator\.z_dim and w_dim to be alike, got 16 and 32"):
-        tiny = Config.tiny()
-        replace(tiny, autoencoding=AutoencodingConfig(pixel=1), generator=replace(tiny.generator, w_dim=32))
+        replace(joint, generator=replace(joint.generator, w_dim=32))
     with pytest.raises(ValueError, match="must have four numbers"):
         AutoencodingConfig(units=(1, 1))
     with pytest.raises(ValueError, match="must be at least 1"):
