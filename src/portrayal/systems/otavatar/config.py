@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
+from portrayal.face.features import SIDE
 from portrayal.nn.arcface import STAGES
 from portrayal.nn.rendering.volume import RayConfig
 from portrayal.nn.triplane import PlaneAxes
@@ -205,6 +206,8 @@ class DecoupleConfig:
     """Greatest norm of a gradient."""
     perceptual_network: Literal["vgg19", "tracker", "none"] = "vgg19"
     """tracker: maps of the embedded tracker, where VGG-19 is not at hand."""
+    tracker_side: int = SIDE
+    """Side to which the pictures are brought for these maps."""
     identity_network: Literal["arcface", "mobilefacenet", "none"] = "arcface"
     losses: LossWeights = field(default_factory=LossWeights)
     batch: int = 8
@@ -343,18 +346,23 @@ class Config:
                 encoder_side=64,
                 channels=(32, 64, 96, 80),
                 units=(2, 2, 4, 2),
-                discriminator_from=4_000,
+                discriminator_from=3_600,
             ),
             decouple=DecoupleConfig(
+                identity_steps=10,  # the encoder has found most of it
+                motion_steps=5,
                 perceptual_network="tracker",
+                tracker_side=128,
                 identity_network="none",
-                losses=LossWeights(gram=0, identity=0),
+                losses=LossWeights(
+                    gram=0, identity=0, monotonic=0
+                ),  # a head ends behind, the background is no part of it
                 batch=4,
                 steps=300,
             ),
-            avatar=AvatarConfig(tuning_steps=30),
+            avatar=AvatarConfig(identity_steps=60, tuning_steps=30),
             batch=8,
-            steps=10_000,
+            steps=4_100,
             ema=0.995,
         )
 
