@@ -47,24 +47,27 @@ def networks(config: Config) -> dict[str, nn.Module]:
 
 
 def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
-    """Adam; rates and betas make up for regularisers that act in some steps only (StyleGAN2, appendix B)."""
-    mapping = list(generator_of(modules).backbone.mapping.parameters())
-    others = [p for p in modules["generator"].parameters() if not any(p is own for own in mapping)]
+    settings, generator = config.eg3d, generator_of(modules)
+    drawing = [p for name, p in generator.named_parameters() if not name.startswith("backbone.mapping.")]
     faster = config.autoencoding.mapping_factor if config.autoencoding.is_on else 1.0
-    chosen: dict[str, torch.optim.Optimizer] = {}
-    for name, groups, rate, every in (
-        ("generator", [(others, 1.0), (mapping, faster)], config.eg3d.generator_rate, config.eg3d.density_every_steps),
-        (
-            "discriminator",
-            [(list(modules["discriminator"].parameters()), 1.0)],
-            config.eg3d.discriminator_rate,
-            config.eg3d.r1_every_steps,
-        ),
-    ):
-        share = every / (every + 1)
-        given = [{"params": parameters, "lr": rate * share * factor} for parameters, factor in groups]
-        chosen[name] = torch.optim.Adam(given, betas=(0.0, 0.99**share))
-    return chosen | autoencoding.optimizers(modules, config)
+    own = [(drawing, 1.0), (list(generator.backbone.mapping.parameters()), faster)]
+    opponents = [(list(modules["discriminator"].parameters()), 1.0)]
+    return {
+        "generator": adam(own, settings.generator_rate, every=settings.density_every_steps),
+        "discriminator": adam(opponents, settings.discriminator_rate, every=settings.r1_every_steps),
+        **autoencoding.optimizers(modules, config),
+    }
+
+
+def adam(groups: list[tuple[list[nn.Parameter], float]], rate: float, *, every: int) -> torch.optim.Adam:
+    """Adam whose rate and betas make up for a regulariser that acts in every n-th step (StyleGAN2, appendix B).
+
+    Args:
+        groups: parameters with a factor on the rate. every: n.
+    """
+    share = every / (every + 1)
+    given = [{"params": parameters, "lr": rate * share * factor} for parameters, factor in groups]
+    return torch.optim.Adam(given, betas=(0.0, 0.99**share))
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
