@@ -37,5 +37,7 @@ def test_bad_combinations_are_explained() -> None:
         replace(joint, generator=replace(joint.generator, w_dim=32))
     with pytest.raises(ValueError, match="must have four numbers"):
         AutoencodingConfig(units=(1, 1))
+    with pytest.raises(ValueError, match=r"other_share must be at least 0 and below 1, got 1\.0"):
+        AutoencodingConfig(other_share=1.0)
     with pytest.raises(ValueError, match="must be at least 1"):
         replace(Config.tiny().decouple, motion_steps=0)

@@ -158,6 +158,8 @@ class AutoencodingConfig:
             raise ValueError(
                 f"autoencoding.channels {self.channels} and autoencoding.units {self.units} must have four numbers"
             )
+        if not 0 <= self.other_share < 1:
+            raise ValueError(f"autoencoding.other_share must be at least 0 and below 1, got {self.other_share}")
 
 
 @dataclass(frozen=True)
