@@ -351,8 +351,10 @@ class Config:
                 discriminator_from=3_600,
             ),
             decouple=DecoupleConfig(
-                identity_steps=10,  # the encoder has found most of it
+                identity_steps=6,  # the encoder has found most of it
                 motion_steps=5,
+                controller_start="live",  # from the average, a twentieth of what is learned would remain
+                finetune_controller=True,
                 perceptual_network="tracker",
                 tracker_side=128,
                 identity_network="none",
@@ -360,7 +362,7 @@ class Config:
                     gram=0, identity=0, monotonic=0
                 ),  # a head ends behind, the background is no part of it
                 batch=4,
-                steps=300,
+                steps=170,
             ),
             avatar=AvatarConfig(identity_steps=60, tuning_steps=30),
             batch=8,
