@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from portrayal.systems.otavatar import animate, autoencoding, train_decouple, train_eg3d
 from portrayal.systems.otavatar.autoencoding import pixel_weights, views_of
 from portrayal.systems.otavatar.config import AutoencodingConfig, Config
 from portrayal.systems.otavatar.pairs import Faces
+from portrayal.train.loop import RunOptions, train
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 from portrayal.types import Portrait
@@ -131,6 +133,32 @@ def test_another_frame_says_nothing_about_eyes_and_mouth_nor_the_background(batc
     torch.testing.assert_close(
         weight[torch.arange(4), 0, nose[:, 1], nose[:, 0]], torch.tensor([0.5, 0.5, 1, 1]), atol=0.02, rtol=0
     )
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_resumed_run_equals_a_whole_one(folder: Path, tmp_path: Path) -> None:
+    """Across the beginning of the discriminator; its file holds generator and encoder."""
+    config = replace(JOINT, steps=4, autoencoding=replace(JOINT.autoencoding, discriminator_from=3, perceptual=1))
+
+    def options(name: str) -> RunOptions:
+        about = {"device": "cpu", "precision": "32-true", "workers": 0, "save_every_steps": 2, "preview_every_steps": 4}
+        return RunOptions(data=folder, out=tmp_path / name, **about)
+
+    def stopping(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
+        if state.step == 3:
+            raise Stop
+        return train_eg3d.train_step(state, batch, config)
+
+    whole = train(train_eg3d.STAGE, config, options("whole"), name="otavatar eg3d")
+    with pytest.raises(Stop):
+        train(replace(train_eg3d.STAGE, train_step=stopping), config, options("parts"), name="otavatar eg3d")
+    parts = train(train_eg3d.STAGE, config, options("parts"), name="otavatar eg3d")
+    one, other = load_file(whole), load_file(parts)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert {name.split(".")[0] for name in one} == {"generator", "encoder"}
 
 
 def test_preview_shows_copies_and_random_faces(batch: Batch) -> None:
