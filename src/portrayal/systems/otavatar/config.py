@@ -362,7 +362,7 @@ class Config:
                     gram=0, identity=0, monotonic=0
                 ),  # a head ends behind, the background is no part of it
                 batch=4,
-                steps=170,
+                steps=160,
             ),
             avatar=AvatarConfig(identity_steps=60, tuning_steps=30),
             batch=8,
