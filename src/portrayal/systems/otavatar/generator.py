@@ -54,8 +54,8 @@ class Drawn:
 class TriplaneGenerator(nn.Module):
     """G(w; Theta_eg) and its rendering R."""
 
-    head: Tensor
-    """(3, c, h, w) of `ellipsoid_planes`, or () zero: added to all planes (`GeneratorConfig.head_prior`)."""
+    head: Tensor | None
+    """(3, c, h, w) of `ellipsoid_planes`, added to all planes; None without `GeneratorConfig.head_prior`."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class TriplaneGenerator(nn.Module):
             if config.background
             else None
         )
-        head = torch.zeros(())
+        head = None
         if config.head_prior:
             head = ellipsoid_planes(config.plane_channels, config.plane_size, box_size=config.rays.box_size)
             self._begin_as_head()
@@ -135,7 +135,8 @@ class TriplaneGenerator(nn.Module):
 
     def as_planes(self, images: Tensor) -> Tensor:
         """What the synthesis network gives, (b, 3 c, h, w), as planes (b, 3, c, h, w)."""
-        return images.unflatten(1, (3, -1)) + self.head
+        planes = images.unflatten(1, (3, -1))
+        return planes if self.head is None else planes + self.head
 
     def draw(self, w: Tensor, camera: Tensor) -> Drawn:
         """Faces of w (b, w_dim) as training draws them: random noise, random places on the rays."""
