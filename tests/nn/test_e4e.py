@@ -60,3 +60,12 @@ def test_what_does_not_fit_is_explained() -> None:
         small()(torch.zeros(1, 3, 64, 64))
     with pytest.raises(ValueError, match="1 to 8 layers"):
         small()(torch.zeros(1, 3, 32, 32), layers=9)
+
+
+def test_an_encoder_of_one_layer_gives_w_alone() -> None:
+    torch.manual_seed(0)
+    encoder = E4eEncoder(32, w_dim=8, layers=1, trunk=((16, 1), (16, 1), (16, 1), (16, 1)))
+    w = encoder(torch.randn(2, 3, 32, 32))
+    assert w.shape == (2, 1, 8)
+    w.square().sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters())

@@ -106,3 +106,15 @@ def test_the_field_has_gradients_for_planes_decoder_and_points() -> None:
 def test_two_planes_are_refused() -> None:
     with pytest.raises(ValueError, match="3, c, h, w"):
         sample_planes(torch.zeros(1, 2, 4, 8, 8), torch.zeros(1, 1, 3))
+
+
+def test_the_density_of_a_decoder_can_begin_with_one_channel() -> None:
+    torch.manual_seed(0)
+    decoder = OSGDecoder(4, hidden=8, colours=5, rate=0.5)
+    decoder.begin_with(steepness=8, height=3, floor=-3)
+    features = torch.randn(20, 4)
+    colour, density = decoder(features)
+    expected = 3 * torch.nn.functional.softplus(8 * features[:, 0]) - 3
+    torch.testing.assert_close(density, expected, atol=1e-4, rtol=1e-4)
+    moved = features + torch.tensor([1.0, 0, 0, 0])
+    torch.testing.assert_close(decoder(moved)[0], colour)

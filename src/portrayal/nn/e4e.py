@@ -43,7 +43,7 @@ class E4eEncoder(nn.Module):
         """
         Args:
             size: side of the pictures.
-            layers: of the generator; None: those of one that makes pictures of `size`.
+            layers: of the generator; None: those of one that makes pictures of `size`. 1: the encoder gives w alone.
             trunk: four stages (channels, units); channels are multiples of 16, the last ones are also those of the
                 pyramid and the heads.
 
@@ -69,8 +69,9 @@ class E4eEncoder(nn.Module):
         self.body = nn.Sequential(*units)
         self.ends = tuple(sum(count for _, count in trunk[: i + 1]) for i in range(4))
         """After how many units each stage ends."""
-        self.latlayer1 = nn.Conv2d(trunk[2][0], width, 1)
-        self.latlayer2 = nn.Conv2d(trunk[1][0], width, 1)
+        finest = level_of(self.layers - 1)
+        self.latlayer1 = nn.Conv2d(trunk[2][0], width, 1) if finest >= 1 else None
+        self.latlayer2 = nn.Conv2d(trunk[1][0], width, 1) if finest >= 2 else None
         self.styles = nn.ModuleList(StyleHead(width, w_dim, side=self.side_of(i)) for i in range(self.layers))
 
     def side_of(self, layer: int) -> int:
@@ -110,7 +111,7 @@ class E4eEncoder(nn.Module):
                 taps.append(x)
         maps = [taps[3]]
         for tap, lateral in ((taps[2], self.latlayer1), (taps[1], self.latlayer2)):
-            if len(maps) <= level_of(layers - 1):
+            if lateral is not None and len(maps) <= level_of(layers - 1):
                 lifted = F.interpolate(maps[-1], tap.shape[2:], mode="bilinear", align_corners=True)
                 maps.append(lifted + lateral(tap))
         return maps

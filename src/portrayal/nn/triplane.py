@@ -16,6 +16,7 @@ EG3D's published code reads x and z twice and never y with z; weights trained wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -106,6 +107,21 @@ class OSGDecoder(nn.Module):
             nn.Softplus(),
             EqualLinear(hidden, 1 + colours, rate=rate),
         )
+
+    @torch.no_grad()
+    def begin_with(self, *, steepness: float, height: float, floor: float) -> None:
+        """Let the raw density begin as floor + height softplus(steepness x), x the first channel of the features.
+
+        One neuron reads that channel, and nothing but the density reads the neuron; training may change all of it.
+        """
+        first, last = self.net[0], self.net[2]
+        assert isinstance(first, EqualLinear)
+        assert isinstance(last, EqualLinear)
+        first.weight[0], first.weight[:, 0], first.bias[0] = 0, 0, 0
+        last.weight[0], last.weight[:, 0] = 0, 0
+        first.weight[0, 0] = steepness * math.sqrt(first.weight.shape[1]) / first.rate
+        last.weight[0, 0] = height * math.sqrt(last.weight.shape[1]) / last.rate
+        last.bias[0] = floor / last.rate
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(..., channels) mean features to colour (..., colours) in [-0.001, 1.001] and raw density (...)."""

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from portrayal.nn.stylegan2 import MappingNetwork
 from portrayal.systems.directions import autoencoding, train_encoder
 from portrayal.systems.directions import train_stylegan as stylegan
 from portrayal.systems.directions.config import AutoencodingConfig, Config
@@ -50,33 +49,6 @@ def test_it_learns_to_copy(batch: Batch) -> None:
     assert errors[-1] < 0.5 * errors[0]
 
 
-def test_random_codes_come_to_lie_where_the_pictures_codes_are() -> None:
-    """Mean and covariance, although most of the variance lies in a few skew directions."""
-    torch.manual_seed(0)
-    mapping = MappingNetwork(16, 16, layers=2, rate=1.0)
-    mixing = torch.linalg.qr(torch.randn(16, 16)).Q * torch.logspace(0.5, -1, 16)
-    codes = torch.randn(512, 16) @ mixing.T + 3
-    optimizer = torch.optim.Adam(mapping.parameters(), lr=2e-2)
-    first = float(autoencoding.latent_distance(mapping, codes).detach())
-    for _ in range(300):
-        optimizer.zero_grad()
-        autoencoding.latent_distance(mapping, codes).backward()
-        optimizer.step()
-    drawn = mapping(torch.randn(4000, 16)).detach()
-    assert float(autoencoding.latent_distance(mapping, codes).detach()) < 0.1 < first
-    torch.testing.assert_close(drawn.mean(0), codes.mean(0), atol=0.3, rtol=0)
-    off = (drawn.mT.cov() - codes.mT.cov()).norm() / codes.mT.cov().norm()
-    assert float(off) < 0.25
-
-
-def test_the_newest_codes_are_remembered() -> None:
-    kept = autoencoding.Remembered(2)
-    kept.add(torch.ones(autoencoding.REMEMBERED - 1, 2))
-    kept.add(torch.full((3, 2), 5.0))
-    assert kept.codes.shape == (autoencoding.REMEMBERED, 2)
-    assert kept.codes[:, 0].tolist() == [1.0] * (autoencoding.REMEMBERED - 3) + [5.0] * 3
-
-
 def test_the_encoder_stage_starts_from_its_file(batch: Batch, tmp_path: Path) -> None:
     state = start(stylegan.STAGE, JOINT)
     stylegan.train_step(state, batch, JOINT)
@@ -92,13 +64,3 @@ def test_the_encoder_stage_starts_from_its_file(batch: Batch, tmp_path: Path) ->
 def test_preview_shows_true_pictures_and_their_copies(batch: Batch) -> None:
     state = start(stylegan.STAGE, JOINT)
     assert stylegan.preview(state, batch, JOINT).shape == (5 * 32 + 32, 6 * 32, 3)
-
-
-def test_eyes_and_mouth_are_marked() -> None:
-    landmarks = torch.full((2, 478, 3), -100.0)
-    landmarks[0, 33, :2] = torch.tensor([20.0, 30.0])  # a corner of the right eye
-    mask = autoencoding.expressive(landmarks, 64)
-    assert mask.shape == (2, 1, 64, 64)
-    assert float(mask[0, 0, 29, 19]) == 1
-    assert float(mask[0, 0, 29, 27]) == 0
-    assert float(mask[1].sum()) == 0

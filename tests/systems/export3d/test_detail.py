@@ -5,11 +5,11 @@ import torch
 
 from portrayal.errors import InputError
 from portrayal.face.camera import world_to_picture
+from portrayal.nn.rendering.head import HALF_AXES, MIDDLE, silhouette
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.systems.export3d.config import Config, RendererConfig
 from portrayal.systems.export3d.detail import Background, Lift, SourceView, fetch, left_behind, places_in_source
 from portrayal.systems.export3d.generator import TriplaneGenerator
-from portrayal.systems.export3d.head import HALF_AXES, MIDDLE, silhouette
 from portrayal.systems.export3d.renderer import Renderer
 from tests.systems.export3d.cameras import camera
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from portrayal.systems.otavatar.config import Config, ControllerConfig, DecoupleConfig
+from portrayal.systems.otavatar.config import AutoencodingConfig, Config, ControllerConfig, DecoupleConfig
 from portrayal.weights.registry import config_from_dict
 
 
@@ -32,5 +32,12 @@ def test_bad_combinations_are_explained() -> None:
         DecoupleConfig(perceptual_network="none")
     with pytest.raises(ValueError, match=r"losses\.identity needs an identity_network"):
         replace(Config.tiny().decouple, losses=DecoupleConfig().losses, perceptual_network="tracker")
+    joint = replace(Config.tiny(), autoencoding=AutoencodingConfig(pixel=1))
+    with pytest.raises(ValueError, match=r"autoencoding needs generator\.z_dim and w_dim to be alike, got 16 and 32"):
+        replace(joint, generator=replace(joint.generator, w_dim=32))
+    with pytest.raises(ValueError, match="must have four numbers"):
+        AutoencodingConfig(units=(1, 1))
+    with pytest.raises(ValueError, match=r"other_share must be at least 0 and below 1, got 1\.0"):
+        AutoencodingConfig(other_share=1.0)
     with pytest.raises(ValueError, match="must be at least 1"):
         replace(Config.tiny().decouple, motion_steps=0)

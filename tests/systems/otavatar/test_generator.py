@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from portrayal.face.camera import camera_label, fov_to_intrinsics, orbit
+from portrayal.nn.rendering.head import MIDDLE
 from portrayal.nn.rendering.volume import Draws, RayConfig, random_draws
 from portrayal.systems.otavatar.config import Config, GeneratorConfig
-from portrayal.systems.otavatar.controller import Controller
 from portrayal.systems.otavatar.generator import TriplaneGenerator
+from portrayal.systems.otavatar.model import Otavatar
 from portrayal.weights.convert.eg3d import parts_of_eg3d
 from tests.parity import parity_fixture
 
 TINY = Config.tiny().generator
+AS_HEAD = replace(TINY, head_prior=True, background=4, rays=replace(TINY.rays, limits=None))
 
 
 def cameras(*azimuths: float) -> torch.Tensor:
@@ -82,18 +84,47 @@ def test_a_picture_does_not_depend_on_its_neighbours() -> None:
 
 
 @torch.no_grad()
-def test_a_quick_look_is_the_same_picture() -> None:
+@pytest.mark.parametrize("config", [TINY, AS_HEAD])
+def test_a_quick_look_is_the_same_picture(config: GeneratorConfig) -> None:
     torch.manual_seed(0)
-    generator = TriplaneGenerator(replace(TINY, plane_axes="legacy", rays=RayConfig(coarse_samples=8, fine_samples=8)))
+    rays = replace(config.rays, coarse_samples=8, fine_samples=8)
+    generator = TriplaneGenerator(replace(config, plane_axes="legacy", rays=rays))
     ws, camera = torch.randn(1, 6, 16), cameras(0.3)
     planes = generator.planes(ws)
     quick = generator.look(planes, ws, camera)
     torch.testing.assert_close(quick, generator.view(planes, ws, camera).picture, atol=0.02, rtol=0)
 
 
-def test_every_trainable_parameter_gets_a_gradient() -> None:
+@torch.no_grad()
+def test_the_density_begins_as_a_head() -> None:
+    """Full in the middle, nothing away from it, whatever the latents; the planes' other channels are the network's."""
     torch.manual_seed(0)
-    generator = TriplaneGenerator(TINY)
+    generator = TriplaneGenerator(AS_HEAD)
+    planes = generator.planes(torch.randn(2, 6, 16))
+    density = generator.density(planes, torch.tensor([MIDDLE, (0.4, 0.0, 0.0), (0.0, -0.45, 0.0)]).expand(2, 3, 3))
+    assert float(density[:, 0].min()) > 15
+    torch.testing.assert_close(density[:, 1:], torch.full((2, 2), -3.0), atol=0.2, rtol=0)
+    assert float(planes[:, :, 1:].std()) > 0.1
+
+
+@torch.no_grad()
+def test_the_background_stays_where_it_is() -> None:
+    """A turn of the camera changes the head and what it covers, not the corners."""
+    torch.manual_seed(0)
+    generator = TriplaneGenerator(AS_HEAD)
+    ws = generator.broadcast(torch.randn(1, 16))
+    planes = generator.planes(ws)
+    front, side = (generator.view(planes, ws, cameras(turn)).raw for turn in (0.0, 0.5))
+    corners = [front[..., :3, :3] - side[..., :3, :3], front[..., -3:, :3] - side[..., -3:, :3]]
+    assert max(float(change.abs().max()) for change in corners) < 0.1
+    assert float((front - side)[..., 6:10, 6:10].abs().mean()) > 0.02
+    assert float(front[..., :3].std()) > 0.05, "it is no plain black"
+
+
+@pytest.mark.parametrize("config", [TINY, AS_HEAD])
+def test_every_trainable_parameter_gets_a_gradient(config: GeneratorConfig) -> None:
+    torch.manual_seed(0)
+    generator = TriplaneGenerator(config)
     camera = cameras(0.1, -0.2)
     ws = generator.broadcast(generator.latents(torch.randn(2, 16), camera))
     generator(ws, camera).square().sum().backward()
@@ -116,8 +147,7 @@ def test_half_precision_changes_the_picture_little() -> None:
 def test_compact_fits_into_fourteen_megabytes() -> None:
     config = Config.compact()
     with torch.device("meta"):
-        generator = TriplaneGenerator(config.generator)
-        controller = Controller(config.controller, layers=generator.layers, w_dim=config.generator.w_dim)
-    numbers = sum(x.numel() for part in (generator, controller) for x in part.state_dict().values())
+        model = Otavatar(config)
+    numbers = sum(x.numel() for x in model.state_dict().values())
     assert config.generator.size == 128
     assert 2 * numbers < 14e6

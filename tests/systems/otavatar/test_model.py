@@ -24,7 +24,7 @@ TINY = Config.tiny()
 
 @pytest.mark.parametrize(
     ("preset", "whole", "controller"),
-    [("paper", 31_734_308, 1_072_172), ("official", 31_531_556, 869_420), ("compact", 2_450_976, 312_924)],
+    [("paper", 31_734_308, 1_072_172), ("official", 31_531_556, 869_420), ("compact", 3_754_759, 312_924)],
 )
 def test_sizes_of_the_page_of_the_system(preset: str, whole: int, controller: int) -> None:
     with torch.device("meta"):

@@ -56,7 +56,7 @@ def test_both_networks_learn_and_every_term_is_there(batch) -> None:
 def test_a_step_of_the_generator_leaves_the_discriminator_alone(batch) -> None:
     state = start()
     before = {name: p.detach().clone() for name, p in state.networks["discriminator"].named_parameters()}
-    train_eg3d.generator_step(state, batch["camera"], CONFIG)
+    train_eg3d.generator_step(state, batch, CONFIG)
     assert all(torch.equal(p, before[name]) for name, p in state.networks["discriminator"].named_parameters())
     assert state.networks["generator"].w_mean.abs().sum() > 0
 
@@ -69,7 +69,7 @@ def test_the_faces_come_nearer_to_the_real_ones(batch) -> None:
 
     def distance() -> float:
         with torch.no_grad():
-            made, _, _ = train_eg3d.draw_faces(train_eg3d.generator_of(state.networks), batch["camera"], 0.5)
+            made = train_eg3d.draw_faces(train_eg3d.generator_of(state.networks), batch["camera"], 0.5).view
         assert made.picture is not None
         return float((made.picture.mean(0) - wanted).square().mean().sqrt())
 
@@ -95,7 +95,7 @@ def test_a_swapped_face_does_not_know_its_camera(batch) -> None:
     found = {}
     for swap in (0.0, 1.0):
         torch.manual_seed(1)
-        found[swap] = train_eg3d.draw_faces(generator, camera, swap)[2]
+        found[swap] = train_eg3d.random_latents(generator, camera, swap)
     torch.manual_seed(1)
     torch.rand(4, 1)
     z = torch.randn(4, CONFIG.generator.z_dim)

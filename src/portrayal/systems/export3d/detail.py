@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from portrayal.face.camera import world_to_picture
 from portrayal.nn.precision import in_float32
-from portrayal.systems.export3d.head import front_points, silhouette
+from portrayal.nn.rendering.head import front_points, silhouette
 from portrayal.systems.export3d.layers import ConvBlock
 
 LIFTED = 4

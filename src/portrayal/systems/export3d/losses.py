@@ -15,7 +15,6 @@ from portrayal.nn.pretrained import load_lpips
 from portrayal.systems.export3d.config import PerceptualName
 from portrayal.systems.export3d.renderer import Fetched, View
 
-
 EXPRESSIVE = (*LIPS_OUTER, *LIPS_INNER, *RIGHT_EYE, *LEFT_EYE)
 EMPHASIS = 8.0
 """Weight of these landmarks."""

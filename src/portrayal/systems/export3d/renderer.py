@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from portrayal.errors import InputError
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.fast import FastField, render_fast
+from portrayal.nn.rendering.head import FLOOR, HEIGHT, STEEPNESS, ellipsoid_planes
 from portrayal.nn.rendering.rays import box_limits, camera_rays
 from portrayal.nn.rendering.volume import Draws, RayConfig, Rendered, middle_draws, random_draws, render_rays
 from portrayal.nn.super_resolution import split_feature
 from portrayal.nn.triplane import triplane_field
 from portrayal.systems.export3d.config import RendererConfig
 from portrayal.systems.export3d.detail import Background, SourceView, fetch, left_behind, places_in_source
-from portrayal.systems.export3d.head import ellipsoid_planes
 from portrayal.systems.export3d.layers import SLOPE, enlarge
 
 GIVEN = 4
@@ -138,8 +138,8 @@ class Renderer(nn.Module):
             # One neuron reads 1 - r^2; raw density 21 in the middle of the head, -1 on its surface, -3 away from it.
             (first, bias), (last, last_bias) = (layer.parameters() for layer in list(self.mlps.to_density)[::2])
             first[0], bias[0] = 0, 0
-            first[0, 0] = 8
-            last[0, 0], last_bias[0] = 3, -3
+            first[0, 0] = STEEPNESS
+            last[0, 0], last_bias[0] = HEIGHT, FLOOR
 
     def forward(
         self,

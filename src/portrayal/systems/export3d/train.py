@@ -25,10 +25,10 @@ from portrayal.data.held_out import held_out_samples
 from portrayal.errors import InputError
 from portrayal.media.image import to_uint8
 from portrayal.nn.gan_losses import discriminator_loss, generator_loss
+from portrayal.nn.rendering.head import feature_mask
 from portrayal.nn.stylegan2_discriminator import Discriminator
 from portrayal.systems.export3d import losses
 from portrayal.systems.export3d.config import Config
-from portrayal.systems.export3d.head import feature_mask
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import View
 from portrayal.train.initial import fill_network, save_network

@@ -19,6 +19,7 @@ from portrayal.data.clip_frames import ClipFrames
 from portrayal.data.clips import Split
 from portrayal.data.held_out import held_out_samples
 from portrayal.media.image import to_uint8
+from portrayal.nn.rendering.head import face_crop
 from portrayal.systems.export3d.clebs import (
     ExpressionEncoder,
     ImageEncoder,
@@ -27,7 +28,6 @@ from portrayal.systems.export3d.clebs import (
     similarities,
 )
 from portrayal.systems.export3d.config import Config
-from portrayal.systems.export3d.head import face_crop
 from portrayal.train.initial import fill_network, save_network
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState

@@ -56,7 +56,8 @@ def build(config: Config) -> Otavatar:
 
 
 def encode_source(model: Otavatar, portrait: Portrait) -> OtavatarSource:
-    """A portrait with the average identity (Algorithm 1, line 3), from which `tune_source` goes on.
+    """A portrait with the average identity (Algorithm 1, line 3), or with the one that the model's encoder sees, where
+    it has one; `tune_source` goes on from there.
 
     Args:
         portrait: (1, 3, h, w) square crop of any size with one face.
@@ -65,13 +66,17 @@ def encode_source(model: Otavatar, portrait: Portrait) -> OtavatarSource:
         ValueError: the portrait is not one square picture with one frame of parameters.
     """
     portrait.require_square()
-    identity = model.generator.broadcast(model.generator.w_mean[None]).float().clone()
+    faces = framed(model, portrait)
+    with torch.no_grad():
+        first = model.first_identity(faces.picture, faces.window)
+    identity = model.generator.broadcast(first).float().clone()
     return OtavatarSource(portrait, identity, identity.new_zeros(1, BIAS_SIZE), {})
 
 
 def framed(model: Otavatar, portrait: Portrait) -> Faces:
     """The portrait's face as the training frames it, with camera and the window of a still face."""
-    face, camera = frame_portrait(portrait, model.config.generator.size)
+    settings = model.config.generator
+    face, camera = frame_portrait(portrait, settings.size, framing=settings.framing)
     own = own_coefficients(move(portrait.params, "cpu"), rows=model.config.controller.rows)
     picture = as_tensor(face.picture)[None].float() / 127.5 - 1
     landmarks = torch.from_numpy(face.landmarks[None, :, :2].copy())
@@ -153,7 +158,15 @@ def _inverted(
     model: Otavatar, source: OtavatarSource, faces: Faces, networks: dict[str, nn.Module], watch: Watch
 ) -> OtavatarSource:
     """The identity code, with the generator as it is."""
-    found = invert_portrait(model.generator, model.controller, faces, networks, model.config.decouple, watch=watch)
+    found = invert_portrait(
+        model.generator,
+        model.controller,
+        faces,
+        networks,
+        model.config.inversion,
+        first=source.identity[:, 0],
+        watch=watch,
+    )
     return replace(source, identity=model.generator.broadcast(found.w).clone(), bias=found.bias)
 
 
@@ -194,10 +207,10 @@ def render(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) ->
     Yields:
         (1, 3, h, w) float32 [0, 1].
     """
-    generator, overlay = generator_of(model, source), Overlay(source.portrait)
+    generator, overlay, framing = generator_of(model, source), Overlay(source.portrait), model.config.generator.framing
     for part, ws, planes, camera in _scenes(model, generator, source, driving):
         face = generator.look(planes, ws, camera) / 2 + 0.5
-        yield overlay.lay(face.clamp(0, 1), part.params, squares(part.params)).clamp(0, 1)
+        yield overlay.lay(face.clamp(0, 1), part.params, squares(part.params, framing)).clamp(0, 1)
 
 
 def render_depth(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Iterator[Depth]:
@@ -206,21 +219,22 @@ def render_depth(model: Otavatar, source: OtavatarSource, driving: OtavatarDrivi
     Yields:
         (1, 1, h, w).
     """
-    generator, overlay = generator_of(model, source), Overlay(source.portrait)
+    generator, overlay, framing = generator_of(model, source), Overlay(source.portrait), model.config.generator.framing
     for part, _, planes, camera in _scenes(model, generator, source, driving):
-        yield overlay.lay_depth(generator.depth(planes, camera), part.params, squares(part.params))
+        yield overlay.lay_depth(generator.depth(planes, camera), part.params, squares(part.params, framing))
 
 
 def _scenes(
     model: Otavatar, generator: TriplaneGenerator, source: OtavatarSource, driving: OtavatarDriving
 ) -> Iterator[tuple[OtavatarDriving, Tensor, Tensor, Tensor]]:
     """Each frame with its latents (1, layers, w_dim), planes (1, 3, c, h, w) and camera (1, 25)."""
-    synthesis = FoldedSynthesis(generator.backbone.synthesis)
+    synthesis, framing = FoldedSynthesis(generator.backbone.synthesis), model.config.generator.framing
     for frame in range(len(driving)):
         part = driving[frame : frame + 1]
         place = part.params.rotation, part.params.translation, part.params.scale
         ws = latents_of(model, source, part)
-        yield part, ws, synthesis(ws).unflatten(1, (3, -1)), bias_intrinsics(square_camera(*place), source.bias)
+        camera = bias_intrinsics(square_camera(*place, framing=framing), source.bias)
+        yield part, ws, generator.as_planes(synthesis(ws)), camera
 
 
 def generator_of(model: Otavatar, source: OtavatarSource) -> TriplaneGenerator:
@@ -249,9 +263,9 @@ def head_field(model: Otavatar, source: OtavatarSource) -> FastField:
     return FastField(generator.planes(ws)[0], generator.decoder, box_size=rays.box_size, plane_axes=axes)
 
 
-def squares(params: FaceParams) -> Tensor:
+def squares(params: FaceParams, framing: float) -> Tensor:
     """(t, 4) the squares that the generator draws: x, y, side, roll in the pixels of `params`."""
-    side, centre = face_square(params.rotation, params.translation, params.scale)
+    side, centre = face_square(params.rotation, params.translation, params.scale, framing=framing)
     return torch.cat([centre, side[:, None], torch.zeros_like(side)[:, None]], 1)
 
 

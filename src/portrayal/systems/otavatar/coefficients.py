@@ -19,6 +19,7 @@ from portrayal.face.camera import (
     RADIUS,
     WORLD_UNITS_PER_HEAD_UNIT,
     camera_from_pose,
+    camera_label,
     picture_size,
     split_camera,
 )
@@ -59,23 +60,26 @@ def own_coefficients(params: FaceParams, *, rows: int) -> Tensor:
     return face_coefficients(params, width=round(size[0]), height=round(size[1]), rows=rows)
 
 
-def face_square(rotation: Tensor, translation: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+def face_square(rotation: Tensor, translation: Tensor, scale: Tensor, *, framing: float = 1.0) -> tuple[Tensor, Tensor]:
     """The square whose camera is as far from the head's origin as EG3D's are; the face is in its middle.
 
     Args:
         rotation: (t, 3, 3). translation: (t, 3) pixels. scale: (t,) pixels per head unit.
+        framing: how many times as wide the square is, `GeneratorConfig.framing`.
 
     Returns:
         side (t,) and centre (t, 2), pixels.
     """
     depth = RADIUS - WORLD_UNITS_PER_HEAD_UNIT * FACE_DEPTH * rotation[:, 2, 2]  # of the middle of the face
-    side = depth * scale / (FOCAL * WORLD_UNITS_PER_HEAD_UNIT)
+    side = framing * depth * scale / (FOCAL * WORLD_UNITS_PER_HEAD_UNIT)
     centre = translation[:, :2] - FACE_DEPTH * scale[:, None] * rotation[:, :2, 2]
     return side, centre
 
 
-def square_camera(rotation: Tensor, translation: Tensor, scale: Tensor) -> Tensor:
+def square_camera(rotation: Tensor, translation: Tensor, scale: Tensor, *, framing: float = 1.0) -> Tensor:
     """The camera that sees the head as the square around the face shows it, p of Algorithm 1.
+
+    A wider square is seen from the same place with a shorter focal length.
 
     Args: as of `face_square`.
 
@@ -85,7 +89,9 @@ def square_camera(rotation: Tensor, translation: Tensor, scale: Tensor) -> Tenso
     side, centre = face_square(rotation, translation, scale)
     place = (translation[:, :2] - centre) / side[:, None] + 0.5
     moved = torch.cat([place, translation[:, 2:] / side[:, None]], 1)
-    return camera_from_pose(rotation, moved, scale / side, width=1, height=1)
+    camera = camera_from_pose(rotation, moved, scale / side, width=1, height=1)
+    cam2world, intrinsics = split_camera(camera)
+    return camera_label(cam2world, intrinsics / intrinsics.new_tensor([[framing, framing, 1]]))
 
 
 def windows(coefficients: Tensor, *, frames: int = 27) -> Tensor:

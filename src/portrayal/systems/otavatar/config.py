@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
+from portrayal.face.features import SIDE
+from portrayal.nn.arcface import STAGES
 from portrayal.nn.rendering.volume import RayConfig
 from portrayal.nn.triplane import PlaneAxes
 
@@ -20,6 +22,8 @@ class GeneratorConfig:
     z_dim: int = 512
     w_dim: int = 512
     mapping_layers: int = 2
+    mapping_rate: float = 0.01
+    """Multiplier of the mapping network's learning rate (StyleGAN, appendix C)."""
     plane_size: int = 256
     """Side of a plane in texels; 256 gives 14 latent vectors."""
     plane_channels: int = 32
@@ -39,6 +43,14 @@ class GeneratorConfig:
     """Channels of these blocks; each doubles the size."""
     super_clamp: float | None = 256.0
     """Limit of what a convolution of the super-resolution gives."""
+    framing: float = 1.0
+    """Side of the picture in sides of EG3D's square around the face, which cuts off the top of the hair; the camera
+    stays where it is. Above about 1.25 the whole head is inside."""
+    head_prior: bool = False
+    """Begin with the density of an ellipsoid of a head's size (`nn.rendering.head`)."""
+    background: int = 0
+    """Channels of a network that draws what is behind the planes, always in the same place of the picture, from the
+    last latent. 0: the planes draw it, as EG3D's do."""
 
     @property
     def size(self) -> int:
@@ -102,6 +114,55 @@ class Eg3dConfig:
 
 
 @dataclass(frozen=True)
+class AutoencodingConfig:
+    """Training an encoder along with the generator in the stage `eg3d` (AE-StyleGAN, Han et al. 2021).
+
+    EG3D learned from millions of pictures. Where there are a few ten thousand, true pictures to copy teach a generator
+    sooner than a discriminator does. The encoder gives one w, which is what inversion looks for.
+    """
+
+    pixel: float = 0.0
+    """Mean absolute difference, pictures in [-1, 1], of the rendering and of the picture; 0: EG3D alone."""
+    parts: float = 4.0
+    """How much more a pixel of eyes and mouth counts than others."""
+    surroundings: float = 0.2
+    """What a pixel beside the head counts, which is never shown."""
+    other_share: float = 0.5
+    """Of the copies that are seen from another place: as another frame of the clip shows the face, or as a mirror shows
+    a photo."""
+    other_weight: float = 0.5
+    """Of their pixels. Below 1, so that a picture's own view decides where both disagree: the least absolute difference
+    is the heavier one's."""
+    perceptual: float = 1.0
+    """Of the embedded tracker's maps of the face, in the picture's own view."""
+    latent: float = 1.0
+    """Of the distance between the distributions of the mapping network's w and the encoder's."""
+    encoder_side: int = 256
+    """Side to which the encoder's pictures are brought, a power of two."""
+    channels: tuple[int, ...] = tuple(channels for channels, _ in STAGES)
+    """Of the four stages of the encoder's trunk; multiples of 16."""
+    units: tuple[int, ...] = tuple(units for _, units in STAGES)
+    encoder_rate: float = 5e-4
+    """Learning rate of the encoder."""
+    mapping_factor: float = 5.0
+    """How many times the generator's learning rate the mapping network has, to follow the encoder."""
+    discriminator_from: int = 0
+    """The step at which the discriminator begins."""
+
+    @property
+    def is_on(self) -> bool:
+        return self.pixel > 0
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != 4 or len(self.units) != 4:
+            raise ValueError(
+                f"autoencoding.channels {self.channels} and autoencoding.units {self.units} must have four numbers"
+            )
+        if not 0 <= self.other_share < 1:
+            raise ValueError(f"autoencoding.other_share must be at least 0 and below 1, got {self.other_share}")
+
+
+@dataclass(frozen=True)
 class LossWeights:
     """Terms of L in Algorithm 1; the numbers are those of the official recipe."""
 
@@ -147,6 +208,8 @@ class DecoupleConfig:
     """Greatest norm of a gradient."""
     perceptual_network: Literal["vgg19", "tracker", "none"] = "vgg19"
     """tracker: maps of the embedded tracker, where VGG-19 is not at hand."""
+    tracker_side: int = SIDE
+    """Side to which the pictures are brought for these maps."""
     identity_network: Literal["arcface", "mobilefacenet", "none"] = "arcface"
     losses: LossWeights = field(default_factory=LossWeights)
     batch: int = 8
@@ -170,6 +233,8 @@ class DecoupleConfig:
 class AvatarConfig:
     """The avatar of one photo: what inversion has beside `DecoupleConfig`, and a light tuning of the generator."""
 
+    identity_steps: int | None = None
+    """N_id for one photo; None: as in training."""
     patience: int = 20
     """Steps without progress after which either of both stops."""
     save_every_steps: int = 10
@@ -191,6 +256,7 @@ class Config:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     eg3d: Eg3dConfig = field(default_factory=Eg3dConfig)
+    autoencoding: AutoencodingConfig = field(default_factory=AutoencodingConfig)
     decouple: DecoupleConfig = field(default_factory=DecoupleConfig)
     avatar: AvatarConfig = field(default_factory=AvatarConfig)
     batch: int = 32
@@ -198,6 +264,11 @@ class Config:
     """25 million pictures, EG3D's; OTAvatar starts from its published weights."""
     ema: float = 0.9978
     """Half-life of 10,000 pictures at this batch."""
+
+    def __post_init__(self) -> None:
+        g = self.generator
+        if self.autoencoding.is_on and g.z_dim != g.w_dim:
+            raise ValueError(f"autoencoding needs generator.z_dim and w_dim to be alike, got {g.z_dim} and {g.w_dim}")
 
     @classmethod
     def tiny(cls) -> Self:
@@ -247,17 +318,21 @@ class Config:
         """128 x 128, for two CPU cores; at most 14 MB in half precision."""
         return cls(
             generator=GeneratorConfig(
-                z_dim=128,
+                z_dim=256,
                 w_dim=256,
+                mapping_rate=0.3,
                 plane_size=64,
                 plane_channels=16,
                 channel_base=8192,
                 channel_max=128,
                 decoder_hidden=32,
-                rays=RayConfig(coarse_samples=16, fine_samples=16),
+                rays=RayConfig(coarse_samples=16, fine_samples=16, limits=None),
                 neural_size=32,
                 super_input=32,
                 super_widths=(64, 32),
+                framing=1.3,
+                head_prior=True,
+                background=16,
             ),
             controller=ControllerConfig(width=128),
             eg3d=Eg3dConfig(
@@ -267,16 +342,31 @@ class Config:
                 swap_fade_images=20_000,
                 augment_span_images=50_000,
             ),
-            decouple=DecoupleConfig(
-                perceptual_network="tracker",
-                identity_network="none",
-                losses=LossWeights(gram=0, identity=0),
-                batch=4,
-                steps=300,
+            autoencoding=AutoencodingConfig(
+                pixel=10.0,
+                perceptual=2.0,
+                encoder_side=64,
+                channels=(32, 64, 96, 80),
+                units=(2, 2, 4, 2),
+                discriminator_from=3_600,
             ),
-            avatar=AvatarConfig(tuning_steps=30),
+            decouple=DecoupleConfig(
+                identity_steps=6,  # the encoder has found most of it
+                motion_steps=5,
+                controller_start="live",  # from the average, a twentieth of what is learned would remain
+                finetune_controller=True,
+                perceptual_network="tracker",
+                tracker_side=128,
+                identity_network="none",
+                losses=LossWeights(
+                    gram=0, identity=0, monotonic=0
+                ),  # a head ends behind, the background is no part of it
+                batch=4,
+                steps=160,
+            ),
+            avatar=AvatarConfig(identity_steps=60, tuning_steps=30),
             batch=8,
-            steps=10_000,
+            steps=4_100,
             ema=0.995,
         )
 
@@ -296,6 +386,11 @@ class Config:
                 controller_start="live", inverted_generator="averaged", finetune_controller=True, batch=4
             ),
         )
+
+    @property
+    def inversion(self) -> DecoupleConfig:
+        """How a photo is inverted."""
+        return replace(self.decouple, identity_steps=self.avatar.identity_steps or self.decouple.identity_steps)
 
     def decoupled(self) -> Self:
         """As the stage `decouple` trains it."""

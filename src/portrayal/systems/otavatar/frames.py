@@ -20,10 +20,15 @@ from portrayal.systems.otavatar.coefficients import face_square, square_camera
 from portrayal.types import Portrait, move
 
 DECODED = 4 / 3
-"""Side of the decoded frames in sides of the result; in ours the face's square is three quarters as large as they."""
+"""Side of the frames of clips in sides of EG3D's square around their face."""
 
 
-def frame_face(shot: Shot, size: int) -> tuple[Shot, Tensor]:
+def decoded_side(size: int, framing: float) -> int:
+    """Side of the decoded frames of which pictures of `size` are cut."""
+    return round(size * DECODED / framing)
+
+
+def frame_face(shot: Shot, size: int, *, framing: float = 1.0) -> tuple[Shot, Tensor]:
     """The square around a face (`coefficients.face_square`) and its camera (25,).
 
     Beyond the picture its border goes on.
@@ -33,7 +38,7 @@ def frame_face(shot: Shot, size: int) -> tuple[Shot, Tensor]:
         torch.from_numpy(shot.translation.copy())[None],
     )
     scale = torch.tensor([shot.scale])
-    side, centre = face_square(rotation, translation, scale)
+    side, centre = face_square(rotation, translation, scale, framing=framing)
     k = size / float(side)
     corner = centre[0].numpy() - float(side) / 2
     matrix = np.array([[k, 0, -k * corner[0]], [0, k, -k * corner[1]]])
@@ -49,26 +54,30 @@ def frame_face(shot: Shot, size: int) -> tuple[Shot, Tensor]:
         translation=np.asarray((shot.translation - offset) * k, np.float32),
         scale=shot.scale * k,
     )
-    return moved, square_camera(rotation, translation, scale)[0]
+    return moved, square_camera(rotation, translation, scale, framing=framing)[0]
 
 
-def frame_portrait(portrait: Portrait, size: int) -> tuple[Shot, Tensor]:
+def frame_portrait(portrait: Portrait, size: int, *, framing: float = 1.0) -> tuple[Shot, Tensor]:
     """`frame_face` of a portrait, which is reduced before as the frames of clips are."""
     picture, params = to_uint8(portrait.image)[0], move(portrait.params, "cpu")
-    side, _ = face_square(params.rotation, params.translation, params.scale)
+    side, _ = face_square(params.rotation, params.translation, params.scale, framing=framing)
     reduced = round(len(picture) * size / float(side))
     shown = (
         picture if reduced >= len(picture) else cv2.resize(picture, (reduced, reduced), interpolation=cv2.INTER_AREA)
     )
-    return frame_face(Shot.of(np.asarray(shown, np.uint8), params, 0, side=len(picture)), size)
+    return frame_face(Shot.of(np.asarray(shown, np.uint8), params, 0, side=len(picture)), size, framing=framing)
 
 
 class FaceFrames(PairData):
-    """Single faces. A sample holds `picture` (3, s, s) uint8 and `camera` (25,).
+    """Single faces. A sample holds `picture` (3, s, s) uint8, `camera` (25,) and `landmarks` (478, 2), pixels of it.
+
+    With `pairs` the same person from another place, too, with `other_` before the names: another frame of the clip, or
+    the photo in a mirror.
 
     Args: as of `PairData`; `size` is that of the result, and
         photo_share: of the samples that are portraits of `photos.csv`.
         mirror: mirror every second picture.
+        framing: `GeneratorConfig.framing`.
     """
 
     def __init__(
@@ -81,11 +90,15 @@ class FaceFrames(PairData):
         samples: int,
         photo_share: float = 0.0,
         mirror: bool = True,
+        pairs: bool = False,
+        framing: float = 1.0,
         cache: Path | None = None,
     ) -> None:
         self.face_size, self.photo_share, self.mirror = size, photo_share, mirror
+        self.roles = ("", "other_") if pairs else ("",)
+        self.framing = framing
         variants = 1 if photo_share else 0
-        decoded = round(size * DECODED)
+        decoded = decoded_side(size, framing)
         super().__init__(root, split, size=decoded, seed=seed, samples=samples, variants=variants, cache=cache)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -94,20 +107,28 @@ class FaceFrames(PairData):
             BadSample: the clip or photo that is drawn cannot be used; the training takes another sample.
         """
         rng = np.random.Generator(np.random.PCG64([self.seed, index]))
-        shot = self._draw(rng)
-        if self.mirror and rng.random() < 0.5:
-            shot = shot.mirrored()
-        face, camera = frame_face(shot, self.face_size)
-        return {"picture": as_tensor(face.picture), "camera": camera}
+        shots = self._draw(rng)
+        mirrored = self.mirror and rng.random() < 0.5
+        sample: dict[str, Tensor] = {}
+        for role, shot in zip(self.roles, shots, strict=True):
+            face, camera = frame_face(shot.mirrored() if mirrored else shot, self.face_size, framing=self.framing)
+            landmarks = torch.from_numpy(face.landmarks[:, :2].copy())
+            own = {"picture": as_tensor(face.picture), "camera": camera, "landmarks": landmarks}
+            sample |= {f"{role}{name}": value for name, value in own.items()}
+        return sample
 
-    def _draw(self, rng: Generator) -> Shot:
+    def _draw(self, rng: Generator) -> list[Shot]:
+        """One for each of `roles`."""
+        count = len(self.roles)
         if self.table.photos and rng.random() < self.photo_share:
             photo = self.table.photos[rng.integers(len(self.table.photos))]
-            return self.photos.draw(photo, rng)[0]
+            still = self.photos.draw(photo, rng)[0]
+            return [still, still.mirrored()][:count]
         chosen = draw_clip(self, rng)
-        frame = int(chosen.frames[rng.integers(len(chosen.frames))])
-        (picture,) = self.frames.read(chosen.clip, [frame])
-        return Shot.of(picture, self.labels.read(chosen.clip, [frame]), 0, side=self.side(chosen.clip))
+        frames = rng.choice(chosen.frames, count, replace=False).tolist()
+        pictures, params = self.frames.read(chosen.clip, frames), self.labels.read(chosen.clip, frames)
+        side = self.side(chosen.clip)
+        return [Shot.of(picture, params, i, side=side) for i, picture in enumerate(pictures)]
 
 
 def draw_clip(data: PairData, rng: Generator) -> PairClip:

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from portrayal.nn.rendering.depth import depth_map
 from portrayal.nn.rendering.fast import FastField, render_fast
+from portrayal.nn.rendering.head import FLOOR, HEIGHT, STEEPNESS, ellipsoid_planes
 from portrayal.nn.rendering.rays import camera_rays
-from portrayal.nn.rendering.volume import Draws, RayConfig, Rendered, middle_draws, render_rays
-from portrayal.nn.stylegan2 import Generator
-from portrayal.nn.stylegan2_layers import NoiseMode, full_precision
+from portrayal.nn.rendering.volume import Draws, RayConfig, Rendered, middle_draws, random_draws, render_rays
+from portrayal.nn.stylegan2 import Generator, SynthesisNetwork
+from portrayal.nn.stylegan2_layers import NoiseMode, SynthesisBlock, full_precision
 from portrayal.nn.super_resolution import SuperResolution, split_feature
 from portrayal.nn.triplane import OSGDecoder, sample_triplane, triplane_field
 from portrayal.systems.otavatar.config import GeneratorConfig
@@ -39,8 +40,24 @@ class View:
     """(b, 3, s, s) about [-1, 1], after super-resolution; None where that was left out."""
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Faces as training draws them."""
+
+    view: View
+    planes: Tensor
+    """(b, 3, c, h, w)."""
+    w: Tensor
+    """(b, w_dim)."""
+    camera: Tensor
+    """(b, 25)."""
+
+
 class TriplaneGenerator(nn.Module):
     """G(w; Theta_eg) and its rendering R."""
+
+    head: Tensor | None
+    """(3, c, h, w) of `ellipsoid_planes`, added to all planes; None without `GeneratorConfig.head_prior`."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -54,6 +71,7 @@ class TriplaneGenerator(nn.Module):
             channels=3 * config.plane_channels,
             channel_base=config.channel_base,
             channel_max=config.channel_max,
+            mapping_rate=config.mapping_rate,
         )
         self.decoder = OSGDecoder(config.plane_channels, hidden=config.decoder_hidden, colours=config.plane_channels)
         self.super_resolution = SuperResolution(
@@ -65,6 +83,30 @@ class TriplaneGenerator(nn.Module):
         )
         for name, parameter in self.super_resolution.named_parameters():
             parameter.requires_grad_(not name.endswith(UNUSED))
+        self.background = (
+            SynthesisNetwork(
+                config.neural_size,
+                config.w_dim,
+                channels=config.plane_channels,
+                channel_base=config.background * config.neural_size,
+                channel_max=config.background,
+            )
+            if config.background
+            else None
+        )
+        head = None
+        if config.head_prior:
+            head = ellipsoid_planes(config.plane_channels, config.plane_size, box_size=config.rays.box_size)
+            self._begin_as_head()
+        self.register_buffer("head", head, persistent=False)
+
+    @torch.no_grad()
+    def _begin_as_head(self) -> None:
+        """The density begins as that of `head`, whose channel the synthesis network leaves alone at first."""
+        self.decoder.begin_with(steepness=STEEPNESS, height=HEIGHT, floor=FLOOR)
+        for block in self.backbone.synthesis.blocks:
+            assert isinstance(block, SynthesisBlock)
+            block.to_rgb.conv.weight[:: self.config.plane_channels] = 0
 
     @property
     def layers(self) -> int:
@@ -91,7 +133,18 @@ class TriplaneGenerator(nn.Module):
 
     def planes(self, ws: Tensor, *, noise: NoiseMode = "const") -> Tensor:
         """(b, layers, w_dim) to planes (b, 3, c, h, w)."""
-        return self.backbone.synthesis(ws, noise=noise).unflatten(1, (3, -1))
+        return self.as_planes(self.backbone.synthesis(ws, noise=noise))
+
+    def as_planes(self, images: Tensor) -> Tensor:
+        """What the synthesis network gives, (b, 3 c, h, w), as planes (b, 3, c, h, w)."""
+        planes = images.unflatten(1, (3, -1))
+        return planes if self.head is None else planes + self.head
+
+    def draw(self, w: Tensor, camera: Tensor) -> Drawn:
+        """Faces of w (b, w_dim) as training draws them: random noise, random places on the rays."""
+        ws = self.broadcast(w)
+        planes = self.planes(ws, noise="random")
+        return Drawn(self.view(planes, ws, camera, draw=random_draws), planes, w, camera)
 
     def view(
         self, planes: Tensor, ws: Tensor, camera: Tensor, *, enlarge: bool = True, draw: Draw = middle_draws
@@ -111,7 +164,7 @@ class TriplaneGenerator(nn.Module):
                 planes.float(), self.decoder, box_size=rays.box_size, plane_axes=self.config.plane_axes
             )
             rendered = render_rays(field, origins, directions, rays, draw(origins, rays))
-        raw, feature = split_feature(rendered.colour, height=side, width=side)
+        raw, feature = self._feature(rendered, ws)
         picture = self.super_resolution(raw, feature, ws) if enlarge else None
         return View(raw, rendered.depth.unflatten(1, (1, side, side)), picture)
 
@@ -125,8 +178,7 @@ class TriplaneGenerator(nn.Module):
         Returns:
             (1, 3, s, s), about [-1, 1].
         """
-        side = self.config.neural_size
-        raw, feature = split_feature(self._look(planes, camera).colour, height=side, width=side)
+        raw, feature = self._feature(self._look(planes, camera), ws)
         return self.super_resolution(raw, feature, ws)
 
     @torch.no_grad()
@@ -140,6 +192,14 @@ class TriplaneGenerator(nn.Module):
         origins, directions = camera_rays(camera, height=side, width=side)
         field = FastField(planes[0], self.decoder, box_size=rays.box_size, plane_axes=self.config.plane_axes)
         return render_fast(field, origins[0], directions[0], rays)
+
+    def _feature(self, rendered: Rendered, ws: Tensor) -> tuple[Tensor, Tensor]:
+        """The raw RGB (b, 3, n, n) and the feature picture (b, c, n, n) in [-1, 1], with what is behind the planes."""
+        side, colour = self.config.neural_size, rendered.colour
+        if self.background is not None:
+            behind = torch.sigmoid(self.background(ws[:, -1:].expand(-1, self.background.layers, -1)))
+            colour = colour + (1 - rendered.opacity[..., None]) * behind.flatten(2).mT
+        return split_feature(colour, height=side, width=side)
 
     def density(self, planes: Tensor, points: Tensor) -> Tensor:
         """Raw density (b, n) at points (b, n, 3) of the world."""

@@ -39,18 +39,18 @@ Objective = Callable[[Tensor, Tensor, int], Tensor]
 
 def find_identity(
     objective: Objective,
-    w_mean: Tensor,
+    first: Tensor,
     batch: int,
     config: DecoupleConfig,
     *,
     steps: int | None = None,
     watch: Watch | None = None,
 ) -> Inverted:
-    """Descend from the average latent (line 3).
+    """Descend from the average latent (line 3), or from where an encoder sees the faces.
 
     Args:
         objective: L; only w and the bias get gradients.
-        w_mean: (w_dim,) w_avg. batch: faces, each with a w of its own.
+        first: (w_dim,) w_avg or (batch, w_dim). batch: faces, each with a w of its own.
         steps: N_id; None as in `config`.
 
     Raises:
@@ -58,10 +58,10 @@ def find_identity(
 
     Differs: in the official code the w that is returned lacks the last step.
     """
-    no_bias = w_mean.new_zeros(batch, BIAS_SIZE, dtype=torch.float32)
+    no_bias = first.new_zeros(batch, BIAS_SIZE, dtype=torch.float32)
 
     def start(rate: float) -> Descent:
-        w = w_mean.detach().float().expand(batch, -1).clone().requires_grad_()
+        w = first.detach().float().expand(batch, -1).clone().requires_grad_()
         learned = {"w": w}
         groups: list[dict[str, Any]] = [{"params": [w]}]
         if config.bias_intrinsics:
@@ -90,6 +90,7 @@ def invert_portrait(
     networks: Mapping[str, nn.Module],
     config: DecoupleConfig,
     *,
+    first: Tensor | None = None,
     watch: Watch | None = None,
 ) -> Inverted:
     """w_id of single pictures, with the controller's code of their own window (code's inference).
@@ -98,6 +99,7 @@ def invert_portrait(
 
     Args:
         networks: `losses.feature_networks`.
+        first: (b, w_dim) where the descent begins; None: w_avg.
     """
     with torch.no_grad():
         motion = controller(faces.window)
@@ -108,7 +110,22 @@ def invert_portrait(
 
     watch = replace(watch or Watch(), comparable=config.identity_steps)
     steps = config.identity_steps + config.motion_steps
-    return find_identity(objective, generator.w_mean, len(motion), config, steps=steps, watch=watch)
+    first = generator.w_mean if first is None else first
+    return find_identity(objective, first, len(motion), config, steps=steps, watch=watch)
+
+
+@torch.no_grad()
+def first_identity(encoder: nn.Module | None, w_mean: Tensor, pictures: Tensor, motion: Tensor) -> Tensor:
+    """Where inversion begins: the average latent (line 3), or with an encoder the code that shows the picture, less
+    what the motion adds to it.
+
+    Args:
+        pictures: (b, 3, s, s) in [-1, 1]. motion: (b, layers, w_dim) C(x) of the pictures' own windows.
+
+    Returns:
+        (w_dim,), or with an encoder (b, w_dim).
+    """
+    return w_mean if encoder is None else encoder(pictures) - motion.mean(1)
 
 
 def view_faces(

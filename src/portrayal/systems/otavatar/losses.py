@@ -42,7 +42,9 @@ def feature_networks(config: DecoupleConfig) -> dict[str, nn.Module]:
     """
     chosen: dict[str, nn.Module] = {}
     if config.losses.perceptual:
-        chosen["perceptual"] = load_vgg19() if config.perceptual_network == "vgg19" else TrackerMaps()
+        chosen["perceptual"] = (
+            load_vgg19() if config.perceptual_network == "vgg19" else TrackerMaps(config.tracker_side)
+        )
     if config.losses.identity and config.identity_network == "arcface":
         chosen["identity"] = load_arcface()
     elif config.losses.identity:

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.controller import Controller
+from portrayal.systems.otavatar.encoder import build_encoder
 from portrayal.systems.otavatar.generator import TriplaneGenerator
-from portrayal.systems.otavatar.inversion import limit
+from portrayal.systems.otavatar.inversion import first_identity, limit
 
 
 class Otavatar(nn.Module):
@@ -21,6 +22,7 @@ class Otavatar(nn.Module):
         self.config = config
         self.generator = TriplaneGenerator(config.generator)
         self.controller = Controller(config.controller, layers=self.generator.layers, w_dim=config.generator.w_dim)
+        self.encoder = build_encoder(config)
 
     def latents(self, identity: Tensor, window: Tensor) -> Tensor:
         """w_id (b, layers, w_dim) and windows (b, rows, 27) to what the generator reads, (b, layers, w_dim).
@@ -29,6 +31,11 @@ class Otavatar(nn.Module):
         it animates; here the face that is rendered is the one that was inverted.
         """
         return limit(identity + self.controller(window), self.generator.w_mean, self.config.decouple.clamp)
+
+    def first_identity(self, pictures: Tensor, window: Tensor) -> Tensor:
+        """Where the inversion of faces (b, 3, s, s) in [-1, 1] with windows (b, rows, 27) begins: w (b, w_dim)."""
+        start = first_identity(self.encoder, self.generator.w_mean, pictures, self.controller(window))
+        return start.expand(len(pictures), -1)
 
     def forward(self, identity: Tensor, window: Tensor, camera: Tensor) -> Tensor:
         """Identities, windows and cameras (b, 25) to pictures (b, 3, s, s), about [-1, 1]."""

@@ -15,7 +15,7 @@ from portrayal.data.clips import Split
 from portrayal.data.pairs import PairClip, PairData
 from portrayal.data.shot import Shot
 from portrayal.systems.otavatar.coefficients import face_coefficients, window_frames
-from portrayal.systems.otavatar.frames import DECODED, as_tensor, draw_clip, frame_face
+from portrayal.systems.otavatar.frames import as_tensor, decoded_side, draw_clip, frame_face
 
 ROLES = ("source", "driving")
 
@@ -47,7 +47,7 @@ class FramePairs(PairData):
     """Pairs of frames. A sample holds for source and driving: `<role>_picture` (3, s, s) uint8, `_landmarks` (478, 2)
     pixels of it, `_camera` (25,), `_window` (rows, 27).
 
-    Args: as of `PairData`; `size` is that of the result; rows: coefficients per frame.
+    Args: as of `PairData`; `size` is that of the result; rows: coefficients per frame; framing: as of `FaceFrames`.
 
     Differs: the official code draws frames with a lively expression more often; Algorithm 1 draws all alike.
     """
@@ -61,10 +61,12 @@ class FramePairs(PairData):
         seed: int,
         samples: int,
         rows: int,
+        framing: float = 1.0,
         cache: Path | None = None,
     ) -> None:
-        self.face_size, self.rows = size, rows
-        super().__init__(root, split, size=round(size * DECODED), seed=seed, samples=samples, variants=0, cache=cache)
+        self.face_size, self.rows, self.framing = size, rows, framing
+        decoded = decoded_side(size, framing)
+        super().__init__(root, split, size=decoded, seed=seed, samples=samples, variants=0, cache=cache)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """
@@ -85,7 +87,7 @@ class FramePairs(PairData):
         around = self.labels.read(chosen.clip, window_frames(frame, chosen.clip.frames))
         window = face_coefficients(around, width=side, height=side, rows=self.rows).T.contiguous()
         shot = Shot.of(picture, around, len(around) // 2, side=side)
-        face, camera = frame_face(shot, self.face_size)
+        face, camera = frame_face(shot, self.face_size, framing=self.framing)
         return {
             f"{role}_picture": as_tensor(face.picture),
             f"{role}_landmarks": torch.from_numpy(face.landmarks[:, :2].copy()),

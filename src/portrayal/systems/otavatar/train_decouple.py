@@ -15,8 +15,9 @@ from portrayal.errors import InputError
 from portrayal.media.image import to_uint8
 from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.controller import Controller
+from portrayal.systems.otavatar.encoder import build_encoder
 from portrayal.systems.otavatar.generator import TriplaneGenerator
-from portrayal.systems.otavatar.inversion import find_identity, view_faces
+from portrayal.systems.otavatar.inversion import find_identity, first_identity, view_faces
 from portrayal.systems.otavatar.losses import density_loss, feature_networks, view_loss
 from portrayal.systems.otavatar.pairs import Faces, FramePairs
 from portrayal.systems.otavatar.train_eg3d import load_network, names_of
@@ -26,15 +27,18 @@ from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState
 
 PREVIEWED = 2
-CONTROLLER, GENERATOR = "controller", "generator"
+CONTROLLER, GENERATOR, ENCODER = "controller", "generator", "encoder"
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
-    """Controller and generator; the latter's mapping network, which nothing is drawn through, stays as it is."""
+    """Controller and generator; the latter's mapping network, which nothing is drawn through, stays as it is, and so
+    does an encoder."""
     generator = TriplaneGenerator(config.generator)
     generator.backbone.mapping.requires_grad_(False)
     controller = Controller(config.controller, layers=generator.layers, w_dim=config.generator.w_dim)
-    return {GENERATOR: generator, CONTROLLER: controller}
+    chosen: dict[str, nn.Module] = {GENERATOR: generator, CONTROLLER: controller}
+    encoder = build_encoder(config)
+    return chosen if encoder is None else chosen | {ENCODER: encoder.requires_grad_(False)}
 
 
 def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
@@ -58,7 +62,13 @@ def schedule(config: Config) -> Schedule:
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
     return FramePairs(
-        root, "train", size=config.generator.size, seed=seed, samples=samples, rows=config.controller.rows
+        root,
+        "train",
+        size=config.generator.size,
+        seed=seed,
+        samples=samples,
+        rows=config.controller.rows,
+        framing=config.generator.framing,
     )
 
 
@@ -109,9 +119,17 @@ def identity_phase(state: TrainState, faces: Faces, config: Config) -> tuple[Ten
         def objective(w: Tensor, bias: Tensor, step: int) -> Tensor:
             return pair_loss(state, generator, motion, w.repeat(2, 1), bias.repeat(2, 1), faces, config, enlarge=False)
 
-        found = find_identity(objective, generator.w_mean, pairs, settings)
+        found = find_identity(objective, first_code(state, generator, faces, motion), pairs, settings)
     first, last = (found.w.new_tensor(found.losses[i]) for i in (0, -1))
     return found.w.repeat(2, 1), found.bias.repeat(2, 1), first, last
+
+
+def first_code(state: TrainState, generator: TriplaneGenerator, faces: Faces, motion: Tensor) -> Tensor:
+    """Line 3: w_avg (w_dim,); with an encoder what both faces of each pair say on average, (b, w_dim)."""
+    # The averaged one, because it is in evaluation mode: an encoder in training changes with what it sees.
+    encoder = dict(state.averaged.items()).get(ENCODER)
+    first = first_identity(encoder, generator.w_mean, faces.picture, motion)
+    return first if encoder is None else first.unflatten(0, (2, -1)).mean(0)
 
 
 def pair_loss(
@@ -154,19 +172,18 @@ def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8
 
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
-    parts = nn.ModuleDict({name: state.averaged[name] for name in (GENERATOR, CONTROLLER)})
-    save_network(path, parts, metadata, system="otavatar", stage="decouple")
+    save_network(path, state.averaged, metadata, system="otavatar", stage="decouple")
 
 
 def load_weights(path: Path, state: TrainState) -> None:
-    """Start from a weights file of this stage, or the generator alone from one of `eg3d` (line 1).
+    """Start from a weights file of this stage, or all but the controller from one of `eg3d` (line 1).
 
     Raises:
         InputError: the file is of another layout; names the first tensor that does not fit.
     """
-    load_network(path, state, GENERATOR)
-    if CONTROLLER in names_of(path):
-        load_network(path, state, CONTROLLER)
+    for name in state.networks:
+        if name != CONTROLLER or name in names_of(path):
+            load_network(path, state, name)
 
 
 STAGE = Stage(

@@ -6,8 +6,7 @@ import torch
 from portrayal.face.camera import head_to_world, world_to_picture
 from portrayal.face.morphable import load_face_model
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
-from portrayal.nn.triplane import sample_triplane
-from portrayal.systems.export3d.head import (
+from portrayal.nn.rendering.head import (
     FACE,
     FEATURES,
     HALF_AXES,
@@ -17,6 +16,7 @@ from portrayal.systems.export3d.head import (
     feature_mask,
     silhouette,
 )
+from portrayal.nn.triplane import sample_triplane
 from tests.systems.export3d.cameras import camera
 
 

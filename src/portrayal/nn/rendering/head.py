@@ -1,7 +1,7 @@
 """A head's rough shape, in the world of the tri-plane: where a picture shows it, and a first guess of the density.
 
-Not the paper's; `RendererConfig.split` and `GeneratorConfig.head_prior` need it. The numbers are those of an adult's
-head with hair (about 17 x 24 x 19 cm) around the origin of `face.camera`'s world, 6 cm behind the face.
+No paper's: Export3D and OTAvatar use it where they have little to learn from. The numbers are those of an adult's head
+with hair (about 17 x 24 x 19 cm) around the origin of `face.camera`'s world, 6 cm behind the face.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ FEATURES = (((-0.086, 0.077, 0.173), 0.06), ((0.086, 0.077, 0.173), 0.06), ((0.0
 """Place and radius of an average person's eyes and mouth."""
 SHARPNESS = 8.0
 """Of the silhouette's border, in squared radii."""
+STEEPNESS, HEIGHT, FLOOR = 8.0, 3.0, -3.0
+"""A first guess of the raw density, floor + height softplus(steepness (1 - r^2)): 21 in the middle of the head, -1 on
+its surface, -3 away from it."""
 
 
 @in_float32
