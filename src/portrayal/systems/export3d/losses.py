@@ -8,16 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from portrayal.face.expressive import EXPRESSIVE
 from portrayal.face.features import TrackerMaps
-from portrayal.face.topology import LEFT_EYE, LIPS_INNER, LIPS_OUTER, RIGHT_EYE
 from portrayal.nn.lpips import unit_length
 from portrayal.nn.pretrained import load_lpips
 from portrayal.systems.export3d.config import PerceptualName
 from portrayal.systems.export3d.renderer import Fetched, View
 
-EXPRESSIVE = (*LIPS_OUTER, *LIPS_INNER, *RIGHT_EYE, *LEFT_EYE)
 EMPHASIS = 8.0
-"""Weight of these landmarks."""
+"""Weight of the landmarks of lips and lids."""
 
 
 class TrackerDistance(nn.Module):
@@ -94,5 +93,5 @@ def landmark_term(fetched: Fetched, driving: Tensor, source: Tensor) -> Tensor:
     found = F.grid_sample(fetched.places, 2 * driving[:, :, None] - 1, padding_mode="border", align_corners=False)
     away = (found[..., 0].mT - (2 * source - 1)).abs().sum(-1)  # (b, n)
     weights = away.new_ones(away.shape[1])
-    weights[list(EXPRESSIVE)] = EMPHASIS
+    weights[EXPRESSIVE] = EMPHASIS
     return (away * weights).mean() / weights.mean()
