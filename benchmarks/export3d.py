@@ -36,7 +36,7 @@ from portrayal.types import Edit, FaceClip, FaceParams, Portrait
 
 AMOUNTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 YAWS = (-30, -20, -10, 0, 10, 20, 30)
-CELL, SMALL_CELL = 192, 120
+CELL = 192
 HEAD = 0.05
 """Opacity from which a pixel counts as the head's."""
 
@@ -133,9 +133,10 @@ def along_the_basis(model: Export3d, portrait: Portrait) -> UInt8:
     rows = []
     for name in animate.direction_names(model):
         driving = animate.move_along(model, source, name, torch.tensor(AMOUNTS))
-        rows.append(small(torch.cat(list(animate.render(model, source, driving))), SMALL_CELL))
+        rows.append(small(torch.cat(list(animate.render(model, source, driving)))))
     halves = [rows[i] + rows[i + len(rows) // 2] for i in range(len(rows) // 2)]
-    return labelled_grid([f"{amount:+.1f}" for amount in AMOUNTS] * 2, halves)
+    sheet = labelled_grid([f"{amount:+.1f}" for amount in AMOUNTS] * 2, halves)
+    return np.asarray(cv2.resize(sheet, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def around(model: Export3d, portrait: Portrait) -> UInt8:
@@ -150,10 +151,10 @@ def around(model: Export3d, portrait: Portrait) -> UInt8:
     return labelled_grid([f"{yaw:+d}" for yaw in YAWS], [small(frames), small(shade[:, None].expand(-1, 3, -1, -1))])
 
 
-def small(pictures: torch.Tensor, side: int = CELL) -> list[UInt8]:
+def small(pictures: torch.Tensor) -> list[UInt8]:
     """(n, 3, h, w) to cells of a sheet."""
     return [
-        np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+        np.asarray(cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_AREA), np.uint8)
         for picture in to_uint8(pictures)
     ]
 
