@@ -151,8 +151,8 @@ def expression_codes(model: Export3d, params: FaceParams) -> Tensor:
 
 
 def planes_of(model: Export3d, source: Export3dSource, codes: Tensor) -> Tensor:
-    """(t, 3, c, H / 2, W / 2) tri-planes of the source with the expressions (t, d)."""
-    return model.generator.stabilise(model.generator.decode(source.features.expand(len(codes)), codes))
+    """(1, 3, c, H / 2, W / 2) tri-plane of the source with the expression (1, d)."""
+    return model.generator.stabilise(model.generator.decode(source.features, codes))
 
 
 @torch.no_grad()

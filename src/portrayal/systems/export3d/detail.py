@@ -8,6 +8,7 @@ for a super-resolution that then need not invent them (`RendererConfig.detail`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +34,10 @@ class SourceView:
     camera: Tensor
     """(b, 25)."""
 
-    def expand(self, count: int) -> SourceView:
-        """One source for `count` views of it."""
-        return SourceView(self.picture.expand(count, -1, -1, -1), self.camera.expand(count, -1))
+    @cached_property
+    def hidden(self) -> Tensor:
+        """(b, 1, H, W): where the source shows its own head."""
+        return silhouette(self.camera, side=self.picture.shape[-1])
 
 
 class Background(nn.Module):
@@ -59,8 +61,7 @@ class Background(nn.Module):
 
     def forward(self, source: SourceView) -> Tensor:
         """(b, colours, H / 4, W / 4) in [0, 1]."""
-        hidden = silhouette(source.camera, side=source.picture.shape[-1])
-        x = torch.cat([(2 * source.picture - 1) * (1 - hidden), hidden], 1)
+        x = torch.cat([(2 * source.picture - 1) * (1 - source.hidden), source.hidden], 1)
         maps = []
         for block in self.down:
             x = block(x)
@@ -134,7 +135,7 @@ def left_behind(source: SourceView, opacity: Tensor | None) -> Tensor:
     Args:
         opacity: as of `fetch`; None: there is no background.
     """
-    hidden = silhouette(source.camera, side=source.picture.shape[-1])
     if opacity is None:
-        return torch.zeros_like(hidden)
-    return hidden * (1 - F.interpolate(opacity, size=hidden.shape[-2:], mode="bilinear", align_corners=False))
+        return torch.zeros_like(source.picture[:, :1])
+    size = source.hidden.shape[-2:]
+    return source.hidden * (1 - F.interpolate(opacity, size=size, mode="bilinear", align_corners=False))

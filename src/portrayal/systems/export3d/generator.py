@@ -61,11 +61,6 @@ class SourceFeatures:
     lifted: Tensor | None = None
     """(b, 4, H / 2, W / 2) of `detail.Lift`, where the configuration has it."""
 
-    def expand(self, count: int) -> SourceFeatures:
-        """One source with `count` expressions."""
-        lifted = None if self.lifted is None else self.lifted.expand(count, -1, -1, -1)
-        return SourceFeatures(self.tokens.expand(count, -1, -1), lifted)
-
 
 class TriplaneGenerator(nn.Module):
     """G. `encode` is needed once per source, `decode` once per expression; the camera is the renderer's."""
@@ -141,8 +136,7 @@ class TriplaneGenerator(nn.Module):
         if self.from_lifted is not None:
             assert source.lifted is not None
             x = x + self.from_lifted(source.lifted)
-        x = self.refine(x)
-        x = self.planes(x)
+        x = self.planes(self.refine(x))
         if self.basis is not None:
             x = x + enlarge(self.basis(expression))
         return rearrange(x.float(), "b (plane c) h w -> b plane c h w", plane=3)

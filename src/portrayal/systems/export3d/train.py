@@ -152,11 +152,14 @@ def adversarial_step(state: TrainState, batch: Batch, config: Config) -> dict[st
 
 def reconstruction_terms(state: TrainState, view: View, pair: Pair, config: Config) -> dict[str, Tensor]:
     """Of `losses`, as far as the configuration has them."""
-    weights, features = config.loss, feature_mask(pair.camera, side=config.image_size)
+    weights, features = config.loss, None
+    if weights.features or weights.made:
+        features = feature_mask(pair.camera, side=config.image_size)
     terms = losses.reconstruction_terms(
         view, pair.driving, perceptual_of(state), features=features if weights.features else None
     )
     if view.fetched is not None and weights.made:
+        assert features is not None
         terms["made"] = losses.made_term(view.fetched, pair.driving, features)
     if view.fetched is not None and weights.landmarks:
         source, driving = pair.landmarks.unbind(1)
