@@ -15,10 +15,13 @@ from skimage.data import astronaut
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    threads = max(1, min(4, (os.cpu_count() or 1) // processes))
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # for the commands that tests start, too
+
     import cv2
     import torch
 
-    threads = min(4, os.cpu_count() or 1)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
 
