@@ -103,13 +103,19 @@ def parts(model: Export3d, portrait: Portrait, repeats: int) -> list[tuple[str, 
     with torch.autocast("cpu", torch.bfloat16):
         planes = animate.planes_of(model, source, codes)
         rendered = model.renderer.look(planes, camera)
+        flow = model.renderer.flow_of(source.view, animate.look_of(model, moving))
         rows += [
             ("planes", 1, best(lambda: animate.planes_of(model, source, codes), repeats)),
             ("volume rendering", 1, best(lambda: model.renderer.look(planes, camera), repeats)),
             (
                 "background, super-resolution",
                 1,
-                best(lambda: model.renderer.finish(rendered, camera, source.view, source.background), repeats),
+                best(
+                    lambda: model.renderer.finish(
+                        rendered, camera, source.view, background=source.background, flow=flow
+                    ),
+                    repeats,
+                ),
             ),
         ]
     for name, edits in {

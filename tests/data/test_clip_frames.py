@@ -31,6 +31,7 @@ def test_a_sample_has_different_frames_of_one_clip_with_their_labels(folder):
         assert len(set(rows)) == 5
         for name in ("expression", "gaze", "camera"):
             torch.testing.assert_close(sample[name], getattr(params, name)[rows])
+        torch.testing.assert_close(sample["shape"], params.identity[rows])
         torch.testing.assert_close(sample["landmarks"], params.landmarks[rows, :, :2] / 128)
         shown = np.stack(FrameCache(None, 32).read(clip, rows))
         assert np.array_equal(sample["pictures"].permute(0, 2, 3, 1).numpy(), shown)
@@ -66,6 +67,7 @@ def test_a_mirrored_face_is_where_the_mirrored_picture_shows_it():
     fields = {
         "pictures": torch.rand(1, 3, 8, 8),
         "expression": torch.randn(1, 64),
+        "shape": torch.randn(1, 80),
         "gaze": torch.tensor([[[0.1, 0.2], [0.3, 0.4]]]),
         "camera": camera,
         "landmarks": torch.rand(1, 478, 2),
@@ -73,7 +75,7 @@ def test_a_mirrored_face_is_where_the_mirrored_picture_shows_it():
     mirrored = mirror_frames(fields)
 
     def seen(frames):
-        shape = model.shape(torch.zeros(1, 80), frames["expression"])
+        shape = model.shape(frames["shape"], frames["expression"])
         return world_to_picture(head_to_world(shape), frames["camera"], width=128, height=128)
 
     torch.testing.assert_close(mirror_frames(mirrored)["landmarks"], fields["landmarks"])

@@ -17,6 +17,7 @@ from portrayal.data.pair_options import PairOptions
 from portrayal.data.pairs import PairClip, PairData
 from portrayal.errors import InputError
 from portrayal.face.camera import mirror_camera
+from portrayal.face.morphable import load_face_model
 from portrayal.face.topology import MIRROR
 from portrayal.types import FaceParams
 
@@ -25,7 +26,8 @@ class ClipFrames(PairData):
     """Samples of `count` different frames of one clip, in random order:
 
     `pictures` (count, 3, s, s) uint8, `expression` (count, 64) coefficients b, `gaze` (count, 2, 2) radians, `camera`
-    (count, 25), `landmarks` (count, 478, 2) in sides of the picture, float32 (`types.FaceParams`); `identity` () int64.
+    (count, 25), `shape` (count, 80) coefficients a, `landmarks` (count, 478, 2) in sides of the picture, float32
+    (`types.FaceParams`); `identity` () int64.
     A person is drawn, then one of the person's clips.
 
     Args: as of `PairData`, and
@@ -83,6 +85,7 @@ class ClipFrames(PairData):
             "expression": params.expression.float(),
             "gaze": params.gaze.float(),
             "camera": params.camera.float(),
+            "shape": params.identity.float(),
             "landmarks": params.landmarks[..., :2].float() / side,
         }
         if self.mirror and rng.random() < 0.5:
@@ -108,7 +111,8 @@ def mirror_frames(frames: dict[str, Tensor]) -> dict[str, Tensor]:
     landmarks = frames["landmarks"][..., list(MIRROR), :]
     return {
         "pictures": frames["pictures"].flip(-1),
-        "expression": frames["expression"] * mirror_signs(),
+        "expression": frames["expression"] * mirror_signs(load_face_model().expression_basis),
+        "shape": frames["shape"] * mirror_signs(load_face_model().identity_basis),
         "gaze": frames["gaze"].flip(-2) * torch.tensor([-1.0, 1.0]),
         "camera": mirror_camera(frames["camera"]),
         "landmarks": torch.stack([1 - landmarks[..., 0], landmarks[..., 1]], -1),

@@ -61,9 +61,12 @@ def _photo_expressions(root: Path, split: Split) -> Tensor:
     return fit_params(load_face_model(), points, width=1, height=1, shared_identity=False).expression
 
 
-def mirror_signs() -> Tensor:
-    """(64,) of 1 and -1: b of a face in a mirror is b times these, as the face model's directions are built."""
-    basis = load_face_model().expression_basis
+def mirror_signs(basis: Tensor) -> Tensor:
+    """(n,) of 1 and -1: coefficients of a face in a mirror are its own times these.
+
+    Args:
+        basis: (n, 478, 3) of the face model, whose directions are built so.
+    """
     mirrored = basis[:, list(MIRROR)] * torch.tensor([-1.0, 1.0, 1.0])
     return torch.sign((basis * mirrored).sum((1, 2)))
 
@@ -79,7 +82,7 @@ class Expressions(Dataset[dict[str, Tensor]]):
         self, root: Path | str, split: Split, *, seed: int, samples: int, faces: int, photo_share: float
     ) -> None:
         self.identities, self.photos = load_expressions(root, split)
-        self.signs = mirror_signs()
+        self.signs = mirror_signs(load_face_model().expression_basis)
         self.seed, self.samples, self.faces, self.photo_share = seed, samples, faces, photo_share
 
     def __len__(self) -> int:

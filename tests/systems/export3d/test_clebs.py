@@ -189,3 +189,14 @@ def test_bad_configurations():
         ClebsConfig(widths=(8,))
     with pytest.raises(ValueError, match=r"clebs\.temperature above 0"):
         ClebsConfig(temperature=0)
+
+
+def test_an_expression_is_found_that_has_the_coefficients():
+    torch.manual_seed(0)
+    encoder = ExpressionEncoder(ClebsConfig())
+    b, change = torch.randn(3, 64), torch.zeros(3, 10)
+    change[:, 2] = torch.tensor([-0.5, 0.0, 0.5])
+    moved = encoder.moved(b, change)
+    torch.testing.assert_close(encoder.coefficients(moved), encoder.coefficients(b) + change, atol=0.02, rtol=0)
+    assert torch.equal(moved[1], b[1])
+    assert (moved - b).norm(dim=1).max() < 0.5 * b.norm(dim=1).min()  # the way there is short

@@ -9,16 +9,23 @@ from portrayal.nn.rendering.head import HALF_AXES, MIDDLE, silhouette
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.systems.export3d.config import Config, RendererConfig
 from portrayal.systems.export3d.detail import Background, Lift, SourceView, fetch, left_behind, places_in_source
+from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import TriplaneGenerator
 from portrayal.systems.export3d.renderer import Renderer
 from tests.systems.export3d.cameras import camera
 
 TINY = Config.tiny()
+REST = Look(torch.zeros(1, 64), torch.zeros(1, 2, 2))
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+def given(picture, view):
+    """The mean face at rest."""
+    return SourceView(picture, view, torch.zeros(len(view), 80), REST)
 
 
 def grid(side):
@@ -59,7 +66,7 @@ def test_the_background_knows_nothing_of_the_head():
     other = torch.where(hidden, torch.rand(1, 3, 64, 64), picture)
     moved = torch.where(silhouette(view, side=64) < 0.01, torch.rand(1, 3, 64, 64), picture)
     with torch.no_grad():
-        one, same, differs = (network(SourceView(x, view)) for x in (picture, other, moved))
+        one, same, differs = (network(given(x, view)) for x in (picture, other, moved))
     assert one.shape == (1, 8, 16, 16)
     assert (one - same).abs().max() < 0.01 < 0.03 < (one - differs).abs().max()
 
@@ -67,12 +74,12 @@ def test_the_background_knows_nothing_of_the_head():
 def test_the_background_does_not_turn_with_the_head():
     """Where the planes are empty, a camera from the side shows what the one from the front shows."""
     renderer = Renderer(TINY.renderer, plane_channels=8, image_size=64).eval()
-    source = SourceView(torch.rand(1, 3, 64, 64), camera())
+    source = given(torch.rand(1, 3, 64, 64), camera())
     planes = 0.1 * torch.randn(1, 3, 8, 32, 32)
     with torch.no_grad():
-        seen = [renderer(planes, view, source=source).raw for view in (camera(), camera(0.4))]
+        seen = [renderer(planes, view, source=source, look=REST).raw for view in (camera(), camera(0.4))]
         renderer.mlps.to_density[2].bias -= 40
-        empty = [renderer(planes, view, source=source).raw for view in (camera(), camera(0.4))]
+        empty = [renderer(planes, view, source=source, look=REST).raw for view in (camera(), camera(0.4))]
     torch.testing.assert_close(empty[0], empty[1])
     assert (seen[0] - seen[1]).abs().max() > 0.05
 
@@ -116,7 +123,7 @@ def test_a_camera_that_is_missing_is_asked_for():
 
 
 def test_what_is_left_behind_is_the_old_head_without_the_new_one():
-    source = SourceView(torch.rand(1, 3, 64, 64), camera())
+    source = given(torch.rand(1, 3, 64, 64), camera())
     old = silhouette(source.camera, side=64)
     torch.testing.assert_close(left_behind(source, torch.zeros(1, 1, 16, 16)), old)
     assert not left_behind(source, torch.ones(1, 1, 16, 16)).any()

@@ -11,6 +11,8 @@ from portrayal.errors import InputError
 from portrayal.face.camera import world_to_picture
 from portrayal.nn.resample import double
 from portrayal.systems.export3d.config import Config, GeneratorConfig
+from portrayal.systems.export3d.detail import SourceView
+from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import TriplaneGenerator
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import PlainBlock, Renderer, TwoMlps, enlarge
@@ -22,7 +24,7 @@ TINY = Config.tiny()
 BARE = replace(
     TINY,
     generator=replace(TINY.generator, lift=False),
-    renderer=replace(TINY.renderer, head_prior=False, split=False, detail=False),
+    renderer=replace(TINY.renderer, head_prior=False, split=False, detail=False, flow=False),
 )
 """The paper's networks."""
 
@@ -68,7 +70,7 @@ def test_the_papers_shapes_and_sizes():
 def test_compact_is_small():
     with torch.device("meta"):
         model = Export3d(Config.compact())
-    assert count(model) == 6_506_324
+    assert count(model) == 6_507_188
     assert sum(value.numel() for value in model.state_dict().values()) * 2 <= 14e6
 
 
@@ -107,7 +109,9 @@ def test_the_moving_average_carries_no_gradient():
 @pytest.mark.parametrize("config", [TINY, BARE])
 def test_every_parameter_but_the_pretrained_encoder_gets_a_gradient(config):
     model = Export3d(config)
-    view, planes = model(*inputs(), source_camera=camera(0.2, b=2))
+    source, expression, view = inputs()
+    known = SourceView(source, camera(0.2, b=2), torch.zeros(2, 80), Look(torch.zeros(2, 64), torch.zeros(2, 2, 2)))
+    view, planes = model(source, expression, view, gaze=torch.zeros(2, 2, 2), view=known)
     assert view.raw.shape == (2, 3, 16, 16)
     assert view.picture.shape == (2, 3, 64, 64)
     assert view.depth.shape == view.opacity.shape == (2, 16, 16)

@@ -19,10 +19,12 @@ from portrayal.train.options import RunOptions
 
 
 def encoded(encoding: Encoding, *, coefficients: int | None = None) -> Callable[[Config], Config]:
-    """A configuration with this encoding and so many vectors of the basis; None keeps them."""
+    """A configuration with this encoding and so many vectors of the basis; None keeps them. Without
+    `RendererConfig.flow`, which knows the expression however the generator is told of it."""
     return lambda config: replace(
         config,
         clebs=replace(config.clebs, encoding=encoding, coefficients=coefficients or config.clebs.coefficients),
+        renderer=replace(config.renderer, flow=False),
     )
 
 

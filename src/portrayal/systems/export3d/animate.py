@@ -20,6 +20,7 @@ from portrayal.nn.rendering.depth import depth_map, enlarge_depth
 from portrayal.nn.rendering.fast import FastField
 from portrayal.systems.export3d.config import Config
 from portrayal.systems.export3d.detail import SourceView
+from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import View
@@ -67,7 +68,9 @@ def encode_source(model: Export3d, portrait: Portrait) -> Export3dSource:
     portrait.require_square()
     size = (model.config.image_size,) * 2
     picture = F.interpolate(portrait.image, size, mode="bilinear", align_corners=False, antialias=True)
-    view = SourceView(picture, portrait.params.camera.to(picture))
+    params = portrait.params
+    look = Look(model.seen.limited(params.expression)[0], params.gaze)
+    view = SourceView(picture, params.camera, params.identity, look)
     network = model.renderer.background
     with _half(picture):
         features = model.generator.encode(picture, view.camera)
@@ -107,15 +110,18 @@ def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
 
 def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[View]:
     """What the camera of each frame sees, with depth and opacity; a frame does not depend on its neighbours."""
-    shown, planes = torch.empty(0), torch.empty(0)
+    shown, planes, flow = torch.empty(0), torch.empty(0), None
     for frame in range(len(driving)):
         part = driving[frame : frame + 1]
         wanted = torch.cat([part.params.expression, part.params.gaze.flatten(1), part.change], 1)
         with _half(wanted):
             if len(shown) == 0 or not torch.equal(wanted, shown):
                 shown, planes = wanted, planes_of(model, source, codes_of(model, part))
+                flow = model.renderer.flow_of(source.view, look_of(model, part))
             rendered = model.renderer.look(planes, part.params.camera)
-            view = model.renderer.finish(rendered, part.params.camera, source.view, source.background)
+            view = model.renderer.finish(
+                rendered, part.params.camera, source.view, background=source.background, flow=flow
+            )
         yield view  # whoever takes it goes on in full precision
 
 
@@ -143,11 +149,19 @@ def codes_of(model: Export3d, driving: Export3dDriving) -> Tensor:
     return codes + model.expression_encoder.scale_basis(driving.change)
 
 
+def look_of(model: Export3d, driving: Export3dDriving) -> Look:
+    """What the face does in each of t frames, with what is added to lambda."""
+    expression = driving.params.expression
+    if bool(driving.change.any()):
+        gaze = driving.params.gaze if model.config.clebs.gaze else None
+        expression = model.expression_encoder.moved(expression, driving.change, gaze)
+    return Look(model.seen.limited(expression)[0], driving.params.gaze)
+
+
 @torch.no_grad()
 def expression_codes(model: Export3d, params: FaceParams) -> Tensor:
     """(t, d) beta' of t frames (equation 3, Fig. 7)."""
-    gaze = params.gaze if model.config.clebs.gaze else None
-    return model.code(model.seen.limited(params.expression)[0], gaze)
+    return model.code(model.seen.limited(params.expression)[0], params.gaze)
 
 
 def planes_of(model: Export3d, source: Export3dSource, codes: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ GAZE_SIZE = 4
 """(right eye, left eye) x (yaw, pitch)."""
 GAZE_UNIT = 0.2
 """Radians that count as much as one standard deviation of an expression coefficient."""
+ROUNDS, DAMPING = 4, 1e-2
+"""Of `ExpressionEncoder.moved`."""
 
 
 def input_size(config: ClebsConfig) -> int:
@@ -76,6 +78,27 @@ class ExpressionEncoder(nn.Module):
             )
         if gaze is not None:
             expression = torch.cat([expression, gaze.flatten(-2) / GAZE_UNIT], -1)
+        return expression
+
+    @torch.no_grad()
+    def moved(self, expression: Tensor, change: Tensor, gaze: Tensor | None = None) -> Tensor:
+        """Expressions near the given ones with another lambda: the shortest way there, by Gauss and Newton.
+
+        Args:
+            expression: (t, 64). change: (t, n) of lambda. gaze: as of `forward`, kept.
+
+        Returns:
+            (t, 64); lambda comes near what is asked for, as far as there is such an expression.
+        """
+        goal = self.coefficients(expression, gaze) + change
+        looks = expression[:, :0] if gaze is None else gaze.flatten(1) / GAZE_UNIT
+        for _ in range(ROUNDS):
+            inputs = torch.cat([expression, looks], 1)
+            missing = goal - self.layers(inputs)
+            slopes = torch.func.vmap(torch.func.jacrev(self.layers))(inputs)[..., :EXPRESSION_SIZE]  # (t, n, 64)
+            gram = slopes @ slopes.mT
+            damping = DAMPING * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(len(goal.T)).to(gram)
+            expression = expression + (slopes.mT @ torch.linalg.solve(gram + damping, missing[..., None]))[..., 0]
         return expression
 
     def scale_basis(self, coefficients: Tensor) -> Tensor:

@@ -138,12 +138,16 @@ class RendererConfig:
     """A background of its own, made from the source, which does not turn with the head (the paper's limit, S 1.7)."""
     detail: bool = False
     """The super-resolution also reads the source's pixels, fetched along the rendered surface."""
+    flow: bool = False
+    """The surface is first given the source's expression by the face model (`flow`); needs `detail`."""
     background: int = 16
     """Channels of the background's network at its finest."""
 
     def __post_init__(self) -> None:
         if self.background % GROUPS:
             raise ValueError(f"renderer.background {self.background} must be a multiple of {GROUPS}")
+        if self.flow and not self.detail:
+            raise ValueError("renderer.flow moves what renderer.detail fetches; set both")
 
 
 @dataclass(frozen=True)
@@ -245,6 +249,7 @@ class Config:
                 head_prior=True,
                 split=True,
                 detail=True,
+                flow=True,
                 background=8,
             ),
             discriminator=(512, 32),
@@ -283,6 +288,7 @@ class Config:
                 head_prior=True,
                 split=True,
                 detail=True,
+                flow=True,
             ),
             discriminator=(4096, 128),
             loss=LossConfig(

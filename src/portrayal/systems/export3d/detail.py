@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from portrayal.face.camera import world_to_picture
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.head import front_points, silhouette
+from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.layers import ConvBlock
 
 LIFTED = 4
@@ -27,12 +28,16 @@ REACH = 0.4
 
 @dataclass(frozen=True)
 class SourceView:
-    """The source and the camera that took it."""
+    """The source, the camera that took it, and the face on it."""
 
     picture: Tensor
     """(b, 3, H, W) in [0, 1]."""
     camera: Tensor
     """(b, 25)."""
+    identity: Tensor
+    """(b, 80) coefficients a."""
+    look: Look
+    """Its expression and gaze."""
 
     @cached_property
     def hidden(self) -> Tensor:
@@ -97,6 +102,7 @@ class Lift(nn.Module):
         return torch.cat([seen, head], 1)
 
 
+@in_float32
 def places_in_source(points: Tensor, offset: Tensor, camera: Tensor) -> Tensor:
     """Where the source shows what a view shows.
 

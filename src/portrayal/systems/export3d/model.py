@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from portrayal.systems.export3d.clebs import ExpressionEncoder, code_size
 from portrayal.systems.export3d.config import Config
 from portrayal.systems.export3d.detail import SourceView
+from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import TriplaneGenerator
 from portrayal.systems.export3d.renderer import Renderer, View
 from portrayal.systems.export3d.seen import Seen
@@ -41,25 +42,31 @@ class Export3d(nn.Module):
         camera: Tensor,
         *,
         gaze: Tensor | None = None,
-        source_camera: Tensor | None = None,
+        view: SourceView | None = None,
     ) -> tuple[View, Tensor]:
         """
         Args:
             source: (b, 3, H, W) in [0, 1].
-            expression: (b, 64) coefficients b of the driving frame. gaze: as of `ExpressionEncoder`.
+            expression: (b, 64) coefficients b of the driving frame.
+            gaze: (b, 2, 2) of the driving frame, needed by `ClebsConfig.gaze` and `RendererConfig.flow`.
             camera: (b, 25) of the driving frame.
-            source_camera: (b, 25), needed by `GeneratorConfig.lift` and `RendererConfig.split` and `detail`.
+            view: the source again with its camera and its face, needed by `GeneratorConfig.lift` and by
+                `RendererConfig.split`, `detail` and `flow`.
 
         Returns:
             The view, and the tri-plane (b, 3, c, H / 2, W / 2) before the moving average is added, for
             `TriplaneGenerator.follow`.
         """
-        planes = self.generator.decode(self.generator.encode(source, source_camera), self.code(expression, gaze))
-        seen = None if source_camera is None else SourceView(source, source_camera)
-        return self.renderer(self.generator.stabilise(planes), camera, source=seen), planes
+        features = self.generator.encode(source, None if view is None else view.camera)
+        planes = self.generator.decode(features, self.code(expression, gaze))
+        look = None if gaze is None else Look(expression, gaze)
+        return self.renderer(self.generator.stabilise(planes), camera, source=view, look=look), planes
 
     def code(self, expression: Tensor, gaze: Tensor | None = None) -> Tensor:
-        """What the generator is told of an expression: beta' (..., d), or beta itself (Table 3, "direct 3DMM")."""
+        """What the generator is told of an expression: beta' (..., d), or beta itself (Table 3, "direct 3DMM"). Gaze is
+        read only where `ClebsConfig.gaze` asks for it."""
+        if not self.expression_encoder.gaze:
+            gaze = None
         if self.config.clebs.encoding == "direct":
             return self.expression_encoder.coefficients_and_gaze(expression, gaze)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.clebs.encoding == "end-to-end"):

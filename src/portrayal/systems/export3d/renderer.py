@@ -19,11 +19,12 @@ from portrayal.nn.super_resolution import split_feature
 from portrayal.nn.triplane import triplane_field
 from portrayal.systems.export3d.config import RendererConfig
 from portrayal.systems.export3d.detail import Background, SourceView, fetch, left_behind, places_in_source
+from portrayal.systems.export3d.flow import OPENINGS, ExpressionFlow, Look
 from portrayal.systems.export3d.layers import SLOPE, enlarge
 
 GIVEN = 4
 """Channels that the super-resolution reads beside its feature: fetched pixels, and where they show the head's old
-place."""
+place; with `RendererConfig.flow` where mouth and eyes open, too."""
 OFFSET = 2
 """Further colours: where the source shows a point, beside where it should."""
 
@@ -52,7 +53,7 @@ class Fetched:
     share: Tensor
     """(b, 1, H, W) in [0, 1], of the source's pixels."""
     places: Tensor
-    """(b, 2, H / 4, W / 4) of `detail.places_in_source`."""
+    """(b, 2, H, W) of `detail.places_in_source`."""
     opacity: Tensor | None
     """As `detail.fetch` takes it."""
 
@@ -119,9 +120,9 @@ class Renderer(nn.Module):
         self.rays = RayConfig(coarse_samples=coarse, fine_samples=fine, limits=None, box_size=config.box_size)
         self.mlps = TwoMlps(plane_channels, neurons=config.neurons, colours=config.colours + OFFSET * config.detail)
         widths = (config.colours, *config.upsampling)
-        self.super_resolution = nn.ModuleList(
-            PlainBlock(c_in, c_out, given=GIVEN * config.detail) for c_in, c_out in pairwise(widths)
-        )
+        given = GIVEN * config.detail + len(OPENINGS) * config.flow
+        self.super_resolution = nn.ModuleList(PlainBlock(c_in, c_out, given=given) for c_in, c_out in pairwise(widths))
+        self.flow = ExpressionFlow() if config.flow else None
         self.background = Background(config.background, config.colours) if config.split else None
         self.share = nn.Conv2d(widths[-1], 1, 1) if config.detail else None
         prior = ellipsoid_planes(plane_channels, image_size // 2, box_size=config.box_size)
@@ -147,6 +148,7 @@ class Renderer(nn.Module):
         camera: Tensor,
         *,
         source: SourceView | None = None,
+        look: Look | None = None,
         generator: torch.Generator | None = None,
     ) -> View:
         """
@@ -154,17 +156,38 @@ class Renderer(nn.Module):
             planes: (b, 3, c, H / 2, W / 2), as in `nn.triplane`.
             camera: (b, 25), `face.camera`.
             source: needed by `RendererConfig.split` and `detail`.
+            look: of the driving frame, needed by `RendererConfig.flow`.
             generator: of the samples' places in training; in evaluation mode they are the same for every ray.
         """
-        return self.finish(self.march(planes, camera, generator=generator), camera, source)
+        flow = self.flow_of(source, look)
+        return self.finish(self.march(planes, camera, generator=generator), camera, source, flow=flow)
+
+    def flow_of(self, source: SourceView | None, look: Look | None) -> Tensor | None:
+        """The field of `flow`, as far as the configuration has one.
+
+        Raises:
+            InputError: there is no source or no driving frame, and the configuration needs them.
+        """
+        if self.flow is None:
+            return None
+        source = _given(source)
+        if look is None:
+            raise InputError("renderer.flow is set: the renderer needs the driving expression and gaze")
+        return self.flow(source.identity, source.look, look)
 
     def finish(
-        self, rendered: Rendered, camera: Tensor, source: SourceView | None, background: Tensor | None = None
+        self,
+        rendered: Rendered,
+        camera: Tensor,
+        source: SourceView | None,
+        *,
+        background: Tensor | None = None,
+        flow: Tensor | None = None,
     ) -> View:
         """From the rays to the picture: background, super-resolution, the source's pixels.
 
         Args:
-            background: of the source, where it is known already.
+            background: of the source, where it is known already. flow: as `flow_of` gives it.
 
         Raises:
             InputError: there is no source, and the configuration needs one.
@@ -180,10 +203,16 @@ class Renderer(nn.Module):
         if self.share is None:
             return View((raw + 1) / 2, (self._enlarged(feature, raw, [])[1].float() + 1) / 2, depth, opacity)
         source = _given(source)
-        places = self._places(rendered.depth, rendered.opacity, offset, camera, source.camera)
+        points, offset = self._surface(rendered.depth, rendered.opacity, offset, camera, size=source.picture.shape[-1])
+        openings: list[Tensor] = []
+        if self.flow is not None:
+            assert flow is not None
+            points, opened = self.flow.move(points, flow)
+            openings = [opened.mT.unflatten(-1, source.picture.shape[-2:])]
+        places = places_in_source(points, offset, source.camera).mT.unflatten(-1, source.picture.shape[-2:])
         head = opacity[:, None] if self.config.split else None
         pixels = fetch(source.picture, places, head)
-        given = torch.cat([2 * pixels - 1, left_behind(source, head)], 1)
+        given = torch.cat([2 * pixels - 1, left_behind(source, head), *openings], 1)
         x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
         made, share = (image.float() + 1) / 2, torch.sigmoid(self.share(x).float())
         return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, Fetched(made, share, places, head))
@@ -196,13 +225,18 @@ class Renderer(nn.Module):
         return x, image
 
     @in_float32
-    def _places(self, depth: Tensor, opacity: Tensor, offset: Tensor, camera: Tensor, source: Tensor) -> Tensor:
-        """(b, 2, H / 4, W / 4) of `detail.places_in_source`, of rays as `march` gives them."""
+    def _surface(
+        self, depth: Tensor, opacity: Tensor, offset: Tensor, camera: Tensor, *, size: int
+    ) -> tuple[Tensor, Tensor]:
+        """What rays of `march` meet, and its offset in the source, enlarged: (b, size^2, 3) world, (b, size^2, 2)."""
         origins, directions = self._rays(camera)
         points = origins + depth[..., None] * directions
         # Rays give offsets times opacity.
-        places = places_in_source(points, offset / opacity[..., None].clamp_min(1e-3), source)
-        return places.mT.unflatten(-1, (self.side, self.side))
+        met = torch.cat([points, offset / opacity[..., None].clamp_min(1e-3)], -1).mT
+        met = met.unflatten(-1, (self.side, self.side))
+        larger = F.interpolate(met, size=(size, size), mode="bilinear", align_corners=False)
+        points, offset = larger.flatten(2).mT.tensor_split([3], -1)
+        return points, offset
 
     @in_float32
     def march(self, planes: Tensor, camera: Tensor, *, generator: torch.Generator | None = None) -> Rendered:

@@ -29,6 +29,8 @@ from portrayal.nn.rendering.head import feature_mask
 from portrayal.nn.stylegan2_discriminator import Discriminator
 from portrayal.systems.export3d import losses
 from portrayal.systems.export3d.config import Config
+from portrayal.systems.export3d.detail import SourceView
+from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import View
 from portrayal.train.initial import fill_network, save_network
@@ -56,8 +58,8 @@ class Pair:
     """(b, 2, 2) radians."""
     camera: Tensor
     """(b, 25)."""
-    source_camera: Tensor
-    """(b, 25) of the source."""
+    view: SourceView
+    """The source with its camera and its face."""
     landmarks: Tensor
     """(b, 2, 478, 2) of source and driving frame, in sides of the picture."""
 
@@ -66,8 +68,9 @@ class Pair:
         """A batch of `data.clip_frames.ClipFrames` with two frames per clip."""
         pictures, camera = batch["pictures"].float() / 255, batch["camera"]
         expression, gaze = batch["expression"][:, 1], batch["gaze"][:, 1]
-        views = camera[:, 1], camera[:, 0]
-        return cls(pictures[:, 0], pictures[:, 1], expression, gaze, *views, batch["landmarks"])
+        look = Look(batch["expression"][:, 0], batch["gaze"][:, 0])
+        view = SourceView(pictures[:, 0], camera[:, 0], batch["shape"][:, 0], look)
+        return cls(pictures[:, 0], pictures[:, 1], expression, gaze, camera[:, 1], view, batch["landmarks"])
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
@@ -169,8 +172,7 @@ def reconstruction_terms(state: TrainState, view: View, pair: Pair, config: Conf
 
 def reconstruct(model: Export3d, pair: Pair) -> tuple[View, Tensor]:
     """As `Export3d.forward`."""
-    gaze = pair.gaze if model.expression_encoder.gaze else None
-    return model(pair.source, pair.expression, pair.camera, gaze=gaze, source_camera=pair.source_camera)
+    return model(pair.source, pair.expression, pair.camera, gaze=pair.gaze, view=pair.view)
 
 
 def weighted(terms: dict[str, Tensor], config: Config) -> Tensor:
