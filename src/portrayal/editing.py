@@ -127,10 +127,11 @@ def edit(
         check_keeping(options.keep_avatar, system, sitter)
         if options.crop and len(sitter.faces) > 1:
             raise InputError("--crop shows one face, --face all changes several; leave one of them out.")
-        person, given = None, (reference, taken_from or interpolate)
+        person = None
         if identity and interpolate is not None:
-            person, given = open_person(interpolate, system, model, tracker=tracker, progress=progress), (None, None)
-        others = [open_other(path, tracker, sitter) for path in given if path is not None]
+            person, interpolate = open_person(interpolate, system, model, tracker=tracker, progress=progress), None
+        given = [path for path in (reference, taken_from or interpolate) if path is not None]
+        others = [open_other(path, tracker, sitter) for path in given]
         editor = Editor(system, model, sitter, options, others, progress, person)
         target = Path(output) if output is not None else _default_output(editor, what)
         if person is not None and options.amount is not None:
