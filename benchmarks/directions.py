@@ -15,16 +15,14 @@ import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
+import portraits
 import torch
 import tyro
-from portraits import best, built_in, sheet
+from portraits import Row, best, built_in, print_times, write_pictures
 from rich.console import Console
-from rich.table import Table
 
 from portrayal.evaluate.entrants import Entrant
-from portrayal.media.image import write_image
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.systems import load
 from portrayal.systems.directions import animate, tuning
@@ -33,31 +31,18 @@ from portrayal.systems.directions.features import load_perceptual
 from portrayal.systems.directions.model import Directions
 from portrayal.types import FaceClip, FaceParams, Portrait
 
-Row = tuple[str, int, float]
-"""Part, batch, seconds."""
-
 
 @dataclass
-class Options:
+class Options(portraits.Options):
     """What is measured."""
 
-    preset: Literal["compact", "paper"] = "compact"
-    weights: Path | None = None
-    """None: the package's; of compact only."""
-    data: Path | None = None
-    """Clip folder; with it the contact sheets are made."""
-    images: Path = Path("docs/images")
-    size: int = 512
-    """Side of the portrait in pixels."""
     tuning_steps: int = 20
     """Steps of tuning that are timed; the time of all is reckoned from them."""
-    threads: int = 2
-    repeats: int = 5
 
 
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
-    console, table = Console(), Table("part", "batch", "ms per picture", "pictures/s")
+    console = Console()
     if options.preset == "paper":
         model = animate.build(Config.paper()).eval()
         model.config = replace(model.config, tuning=replace(model.config.tuning, perceptual_network="tracker"))
@@ -66,18 +51,12 @@ def main(options: Options) -> None:
         assert isinstance(loaded, Directions)
         model = loaded
         if options.data is not None:
-            for protocol in ("same", "cross"):
-                path = options.images / f"directions_{protocol}.jpg"
-                write_image(path, sheet(options.data, Entrant("directions", system, model), protocol))
-                console.print(f"{path}: {path.stat().st_size // 1000} kB")
+            write_pictures(console, options, Entrant("directions", system, model))
     portrait = built_in(options.size)
     with torch.no_grad():
         rows = parts(model, portrait, options.repeats)
-    for name, batch, seconds in [*rows, tuned(model, portrait, options.tuning_steps)]:
-        table.add_row(name, str(batch), f"{seconds / batch * 1e3:.1f}", f"{batch / seconds:.2f}")
-    side = model.config.image_size
-    console.print(f"{options.preset}, {side} x {side}, {options.threads} threads, torch {torch.__version__}")
-    console.print(table)
+    rows.append(tuned(model, portrait, options.tuning_steps))
+    print_times(console, options, model.config.image_size, rows)
 
 
 def parts(model: Directions, portrait: Portrait, repeats: int) -> list[Row]:

@@ -9,22 +9,18 @@ Times are per frame, the best of `repeats` runs. `paper` has random weights, whi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 import torch
 import tyro
-from portraits import best, built_in, sheet
+from portraits import Options, Row, best, built_in, print_times, write_pictures
 from rich.console import Console
-from rich.table import Table
 from torch.nn import functional as F
 
 from portrayal.evaluate.entrants import Entrant
-from portrayal.media.image import UInt8, to_uint8, write_image
+from portrayal.media.image import UInt8, to_uint8
 from portrayal.media.sheet import labelled_grid
 from portrayal.motion.edit import apply_edit
 from portrayal.systems import load
@@ -41,22 +37,6 @@ HEAD = 0.05
 """Opacity from which a pixel counts as the head's."""
 
 
-@dataclass
-class Options:
-    """What is measured."""
-
-    preset: Literal["compact", "paper"] = "compact"
-    weights: Path | None = None
-    """None: the package's; of compact only."""
-    data: Path | None = None
-    """Clip folder; with it the pictures are made."""
-    images: Path = Path("docs/images")
-    size: int = 512
-    """Side of the portrait in pixels."""
-    threads: int = 2
-    repeats: int = 5
-
-
 @torch.no_grad()
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
@@ -66,20 +46,9 @@ def main(options: Options) -> None:
     assert isinstance(model, Export3d)
     portrait = built_in(options.size)
     if options.data is not None:
-        pictures = {
-            f"export3d_{protocol}": sheet(options.data, Entrant("export3d", system, model), protocol)
-            for protocol in ("same", "cross")
-        } | {"export3d_basis": along_the_basis(model, portrait), "export3d_views": around(model, portrait)}
-        for name, picture in pictures.items():
-            path = options.images / f"{name}.jpg"
-            write_image(path, picture)
-            console.print(f"{path}: {path.stat().st_size // 1000} kB")
-    table = Table("part", "batch", "ms per picture", "pictures/s")
-    for name, batch, seconds in parts(model, portrait, options.repeats):
-        table.add_row(name, str(batch), f"{seconds / batch * 1e3:.1f}", f"{batch / seconds:.1f}")
-    side = model.config.image_size
-    console.print(f"{options.preset}, {side} x {side}, {options.threads} threads, torch {torch.__version__}")
-    console.print(table)
+        more = {"export3d_basis": along_the_basis(model, portrait), "export3d_views": around(model, portrait)}
+        write_pictures(console, options, Entrant("export3d", system, model), more)
+    print_times(console, options, model.config.image_size, parts(model, portrait, options.repeats))
     if options.preset == "compact":
         console.print(f"background over a turn by 30 degrees: {background_change(model, portrait):.2f} of 255 a frame")
 
@@ -94,9 +63,8 @@ def background_change(model: Export3d, portrait: Portrait) -> float:
     return float(255 * frames.diff(dim=0).abs().mean((0, 1))[free].mean())
 
 
-def parts(model: Export3d, portrait: Portrait, repeats: int) -> list[tuple[str, int, float]]:
-    """Name, batch and seconds of each part."""
-    rows = [("encode the source", 1, best(lambda: animate.encode_source(model, portrait), repeats))]
+def parts(model: Export3d, portrait: Portrait, repeats: int) -> list[Row]:
+    rows: list[Row] = [("encode the source", 1, best(lambda: animate.encode_source(model, portrait), repeats))]
     source = animate.encode_source(model, portrait)
     moving = motion(model, portrait, [Edit(mouth_open=0.1, yaw=0.02)])
     codes, camera = animate.codes_of(model, moving), moving.params.camera

@@ -100,7 +100,7 @@ def test_what_there_is_no_direction_for(weights: Path, small_portrait: Path, tmp
     with pytest.raises(InputError, match=r"meshwarp has no directions, which --along needs; choose .*directions"):
         edit(small_portrait, tmp_path / "a.png", EditOptions(system="meshwarp", along="yaw", amount=1.0))
     with pytest.raises(InputError, match="--amount is that of a direction"):
-        EditOptions(amount=1.0)
+        edit(small_portrait, tmp_path / "a.png", EditOptions(amount=1.0))
     with pytest.raises(InputError, match="--sweep and --along are different results"):
         edit(small_portrait, tmp_path / "a.mp4", EditOptions(weights=weights, along="yaw", sweep="yaw"))
     assert not (tmp_path / "a.png").exists()

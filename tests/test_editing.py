@@ -115,6 +115,13 @@ def test_interpolation_ends_at_the_other_picture(small_portrait: Path, turned: P
     assert opened(last) > opened(first) + 0.1
 
 
+def test_a_part_of_the_way_is_one_picture(small_portrait: Path, turned: Path, tmp_path: Path) -> None:
+    done = portrayal.edit(small_portrait, tmp_path / "half.png", options(amount=0.5), interpolate=turned)
+    assert done.sheet is None
+    between = (degrees(small_portrait) + degrees(turned)) / 2
+    assert torch.allclose(degrees(done.output), between, atol=4)
+
+
 def test_interpolating_the_expression_keeps_the_other_pose(small_portrait: Path, turned: Path, tmp_path: Path) -> None:
     """Fig. 8: the first picture is the source's expression in the driving pose."""
     chosen = options(frames=4, take="expression")

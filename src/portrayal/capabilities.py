@@ -99,6 +99,17 @@ class DepthRenderer(System, Protocol):
         """How near is what `render` draws with the same arguments: maps of the size of the portrait."""
 
 
+class IdentityMixer(System, Protocol):
+    """What a system with the capability identity_interpolation exports beside the rest: persons between two others."""
+
+    def interpolate_identity(self, model: torch.nn.Module, source: Source, other: Source, share: float) -> Source:
+        """The source as a person on the way from its own (share 0) to that of `other` (1); the photo stays its own.
+
+        Args:
+            source, other: encoded and tuned.
+        """
+
+
 class AvatarKeeper(System, Protocol):
     """What a system with the capability avatars exports beside the rest: files that hold a portrait encoded and tuned.
 

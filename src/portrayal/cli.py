@@ -92,6 +92,7 @@ class Edit:
         portrayal edit -s me.jpg --system export3d --sweep yaw --depth
         portrayal edit -s me.jpg --from friend.jpg --take expression
         portrayal edit -s me.jpg --interpolate friend.jpg --take expression
+        portrayal edit -s me.jpg --interpolate friend.jpg --take identity --weights otavatar.safetensors
 
     Angles are in degrees. A sweep or an interpolation is a video with a sheet of pictures beside it.
     """
@@ -104,9 +105,10 @@ class Edit:
     """Another picture, of which the portrait takes --take."""
     reference: Annotated[str | None, arg(metavar="PICTURE", help_behavior_hint="")] = None
     """For --motion relative: the person in --from at rest."""
-    interpolate: Annotated[str | None, arg(metavar="PICTURE", help_behavior_hint="")] = None
+    interpolate: Annotated[str | None, arg(metavar="PICTURE|AVATAR", help_behavior_hint="")] = None
     """Another picture towards which the portrait goes in equal steps. With --take expression it has that picture's
-    pose from the beginning."""
+    pose from the beginning; with --take identity it keeps its own pose and expression and becomes that person. With
+    --take identity --amount 0.5, --keep-avatar writes the person in between."""
     options: Annotated[EditOptions, arg(name="")] = field(default_factory=EditOptions)
     debug: Debug = False
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -21,21 +21,21 @@ import numpy as np
 import torch
 
 from portrayal.avatars import check_keeping, keep_avatar, open_sitter
-from portrayal.editor import RATE, Editor, Motions, Other, edit_of, open_other
+from portrayal.editor import RATE, Editor, Motions, edit_of, open_other, open_person
 from portrayal.errors import InputError
 from portrayal.face.tracker import load_tracker, pick_device
 from portrayal.job import PICTURES
-from portrayal.media.depth import as_rgb, write_depth
+from portrayal.media.depth import UInt16, as_rgb, write_depth
 from portrayal.media.image import UInt8, write_image
 from portrayal.media.sheet import labelled_grid
 from portrayal.media.video import VideoWriter, output_kind
 from portrayal.options import SWEEPS, EditOptions
-from portrayal.source import Sitter
 from portrayal.systems import able, load, name_of
 from portrayal.tracking import Progress, silent
 from portrayal.types import Edit, System
 
 CAPABILITIES = {
+    "take identity": "identity_interpolation",
     "sample-expression": "expression_sampling",
     "canonical": "canonical_face",
     "along": "directions",
@@ -101,7 +101,8 @@ def edit(
         taken_from: another picture, of which the portrait takes `options.take`.
         reference: for relative motion: a picture of the same person as in `taken_from`, at rest.
         interpolate: another picture towards which pose and expression go in equal steps. With `take` expression, the
-            portrait has that picture's pose all the time (Fig. 8).
+            portrait has that picture's pose all the time (Fig. 8). With `take` identity it is another person, in a
+            picture or an avatar file, whom the portrait becomes without moving (OTAvatar, supplement 1.2).
         progress: called with (stage, done, total).
 
     Raises:
@@ -113,7 +114,8 @@ def edit(
     if output is not None:
         _check_output(Path(output), moving=_moves(what, options), inputs=(source, taken_from, interpolate))
     system, model = load(options.system, device=str(pick_device(options.device)), weights=options.weights)
-    for asked in (what, *(["depth"] if options.depth else [])):
+    identity = options.take == "identity"
+    for asked in (what, *(["take identity"] if identity else []), *(["depth"] if options.depth else [])):
         _check_capability(system, asked)
     tracker = load_tracker(options.device, options.tracker)
     with torch.no_grad():
@@ -125,15 +127,20 @@ def edit(
         check_keeping(options.keep_avatar, system, sitter)
         if options.crop and len(sitter.faces) > 1:
             raise InputError("--crop shows one face, --face all changes several; leave one of them out.")
-        others = [
-            open_other(path, tracker, sitter) for path in (reference, taken_from or interpolate) if path is not None
-        ]
-        editor = Editor(system, model, sitter, options, others, progress)
-        target = Path(output) if output is not None else _default_output(sitter, options, what, others)
+        person = None
+        if identity and interpolate is not None:
+            person, interpolate = open_person(interpolate, system, model, tracker=tracker, progress=progress), None
+        given = [path for path in (reference, taken_from or interpolate) if path is not None]
+        others = [open_other(path, tracker, sitter) for path in given]
+        editor = Editor(system, model, sitter, options, others, progress, person)
+        target = Path(output) if output is not None else _default_output(editor, what)
+        if person is not None and options.amount is not None:
+            editor = editor.toward_person(options.amount)
         keep_avatar(options.keep_avatar, editor.renderer)
         written = _WRITERS[what](editor, target, progress)
     taken = [note for other in others for note in other.performance.notes]
-    notes = (*sitter.notes, *taken, *editor.renderer.notes)
+    met = [*person.sitter.notes, *person.notes] if person is not None else []
+    notes = (*sitter.notes, *taken, *met, *editor.renderer.notes)
     return Edited(
         output=target,
         pictures=written.pictures,
@@ -159,6 +166,12 @@ def _what(options: EditOptions, taken_from: object | None, reference: object | N
         raise InputError(f"{' and '.join(kinds)} are different results; ask for one at a time.")
     if taken_from is not None and interpolate is not None:
         raise InputError("--interpolate takes from the picture it names; leave --from out.")
+    if options.take == "identity" and interpolate is None:
+        raise InputError("--take identity is the way to another person; name that person's picture with --interpolate.")
+    if options.amount is not None and options.along is None and interpolate is None:
+        raise InputError(
+            "--amount is that of a direction or an interpolation; say which with --along or --interpolate."
+        )
     if options.motion == "relative" and (reference is None or taken_from is None):
         raise InputError("--motion relative adds the change from --reference to --from; give both pictures.")
     if options.motion == "absolute" and reference is not None:
@@ -170,7 +183,7 @@ def _what(options: EditOptions, taken_from: object | None, reference: object | N
 
 def _moves(what: str, options: EditOptions) -> bool:
     """Whether the result is a video."""
-    return what in ("sweep", "interpolate") or (what == "along" and options.amount is None)
+    return what == "sweep" or (what in ("along", "interpolate") and options.amount is None)
 
 
 def _check_output(output: Path, *, moving: bool, inputs: Sequence[Path | str | None]) -> None:
@@ -190,14 +203,14 @@ def _check_capability(system: System, what: str) -> None:
         raise InputError(f"{name_of(system)} has no {words}, which --{what} needs; {able(needed)}.")
 
 
-def _default_output(sitter: Sitter, options: EditOptions, what: str, others: Sequence[Other]) -> Path:
+def _default_output(editor: Editor, what: str) -> Path:
     """edits/<source>--<what>."""
-    names = {"sweep": f"{options.sweep}.mp4", "sample-expression": "expressions.png", "canonical": "canonical.png"}
-    if what == "along":
-        names[what] = f"{options.along}.{'mp4' if options.amount is None else 'png'}"
+    options = editor.options
+    names = {"picture": "edit", "sample-expression": "expressions", "canonical": "canonical"}
+    names |= {"sweep": f"{options.sweep}", "along": f"{options.along}"}
     if what == "interpolate":
-        names[what] = f"{others[-1].performance.name}.mp4"
-    return Path("edits") / f"{sitter.name}--{names.get(what, 'edit.png')}"
+        names[what] = editor.person.sitter.name if editor.person else editor.others[-1].performance.name
+    return Path("edits") / f"{editor.sitter.name}--{names[what]}.{'mp4' if _moves(what, options) else 'png'}"
 
 
 def _write_picture(editor: Editor, target: Path, progress: Progress) -> Written:
@@ -260,17 +273,34 @@ def _write_range(
     still = np.linspace(low, high, options.steps).tolist()
     moving = [low + (high - low) * share for share in _there_and_back(options.frames)]
     titles = [f"{name} {value:.3g}" for value in still]
-    return _write_moving(editor, move([*still, *moving]), titles, target, progress)
+    motions = move([*still, *moving])
+    return _write_moving(editor, editor.pictures(motions), editor.depths(motions), titles, target, progress)
 
 
 def _write_interpolation(editor: Editor, target: Path, progress: Progress) -> Written:
     options = editor.options
-    still = torch.linspace(0, 1, options.steps)
-    shares = torch.cat([still, torch.tensor(_there_and_back(options.frames))])
-    titles = ["source", "driving", *[f"{share:.2f}" for share in still.tolist()]]
+    if options.amount is not None:
+        still = editor.still() if editor.person else editor.interpolation(torch.tensor([options.amount]))
+        return _write_single(editor, still, target)
+    shares = torch.cat([torch.linspace(0, 1, options.steps), torch.tensor(_there_and_back(options.frames))])
+    if editor.person is not None:
+        pictures, depths = _persons(editor, shares.tolist())
+        name, other = "other", editor.person.sitter.picture
+    else:
+        motions = editor.interpolation(shares)
+        pictures, depths = editor.pictures(motions), editor.depths(motions)
+        name, other = "driving", editor.others[-1].picture
+    titles = ["source", name, *[f"{share:.2f}" for share in shares[: options.steps].tolist()]]
     assert editor.sitter.picture is not None
-    first = [editor.sitter.picture, editor.others[-1].picture]
-    return _write_moving(editor, editor.interpolation(shares), titles, target, progress, first)
+    assert other is not None
+    return _write_moving(editor, pictures, depths, titles, target, progress, [editor.sitter.picture, other])
+
+
+def _persons(editor: Editor, shares: Sequence[float]) -> tuple[Iterator[UInt8], Iterator[UInt16]]:
+    """Pictures and depths of the portrait on the way to the other person; of one person at a time."""
+    still = editor.still()
+    pictures = (next(editor.toward_person(share).pictures(still)) for share in shares)
+    return pictures, (next(editor.toward_person(share).depths(still)) for share in shares)
 
 
 def _there_and_back(frames: int) -> list[float]:
@@ -280,14 +310,19 @@ def _there_and_back(frames: int) -> list[float]:
 
 def _write_moving(
     editor: Editor,
-    motions: Motions,
+    pictures: Iterator[UInt8],
+    depths: Iterator[UInt16],
     titles: Sequence[str],
     target: Path,
     progress: Progress,
     first: Sequence[UInt8] = (),
 ) -> Written:
-    """The first pictures as a sheet, after those in `first`, with a row of depths if asked for; the rest as a video."""
-    options, pictures = editor.options, editor.pictures(motions)
+    """The first pictures as a sheet, after those in `first`, with a row of depths if asked for; the rest as a video.
+
+    Args:
+        depths: of the pictures; made only as far as they are shown.
+    """
+    options = editor.options
     total = options.steps + options.frames
     shown = []
     for done, picture in enumerate(islice(pictures, options.steps), 1):
@@ -302,8 +337,8 @@ def _write_moving(
             progress("editing", options.steps + done + 1, total)
     rows, labels = [[*first, *shown]], []
     if options.depth:
-        depths = editor.depths([motion[: options.steps] for motion in motions])
-        rows.append([*(np.full_like(picture, 255) for picture in first), *map(as_rgb, depths)])
+        beside = map(as_rgb, islice(depths, options.steps))
+        rows.append([*(np.full_like(picture, 255) for picture in first), *beside])
         labels = ["", "depth"]
     write_image(sheet, labelled_grid(titles, rows, labels))
     return Written(total, sheet=sheet)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from portrayal.capabilities import CanonicalFace, Directed, ExpressionSampler
+from portrayal.avatars import open_sitter
+from portrayal.capabilities import CanonicalFace, Directed, ExpressionSampler, IdentityMixer
 from portrayal.driving import Performance, open_driving
 from portrayal.encoding import encode_motion, encode_params, model_device
 from portrayal.errors import InputError
@@ -24,7 +25,7 @@ from portrayal.media.image import UInt8, is_picture, read_image, to_uint8
 from portrayal.motion.attributes import between, in_pose, take_attributes
 from portrayal.motion.edit import apply_edit
 from portrayal.motion.options import RetargetOptions
-from portrayal.options import MAX_SIDE, EditOptions
+from portrayal.options import AVATAR_SUFFIX, MAX_SIDE, EditOptions
 from portrayal.rendering import Plan, Renderer, remarks_on
 from portrayal.source import Sitter, SourceFace, portrait_of
 from portrayal.tracking import Progress, silent
@@ -77,15 +78,43 @@ class Other:
 
 
 def open_other(path: Path | str, tracker: Tracker, sitter: Sitter) -> Other:
-    if not Path(path).is_file() or not is_picture(path):
-        state = "is no picture" if Path(path).exists() else "does not exist"
-        raise InputError(f"{path} {state}; --from, --reference and --interpolate take a picture that shows a face.")
+    _check_picture(path)
     performance = open_driving(path, tracker=tracker)
     (w, h), (wide, high) = (performance.width, performance.height), sitter.size
     factor = min(wide, high) / min(w, h)
     matrix = np.array([[factor, 0, (wide - factor * w) / 2], [0, factor, (high - factor * h) / 2]])
     params = params_to_crop(performance.params, Crop(matrix, max(wide, high)))
     return Other(performance, params, read_image(path, max_side=MAX_SIDE))
+
+
+def open_person(
+    path: Path | str, system: System, model: nn.Module, *, tracker: Tracker, progress: Progress = silent
+) -> Renderer:
+    """Another person, whom the system encodes when `Renderer.source_of` first asks for it.
+
+    Args:
+        path: a picture, whose largest face it is, or an avatar file.
+
+    Raises:
+        InputError: it is neither, or shows no face.
+    """
+    if not str(path).endswith(AVATAR_SUFFIX):
+        _check_picture(path)
+    sitter = open_sitter(path, system, model, tracker=tracker, face="largest", size=None, crop=False)
+
+    def watch(stage: str, done: int, total: int | None) -> None:
+        progress(f"{stage} of {sitter.name}", done, total)
+
+    return Renderer(system, model, sitter, None, watch)
+
+
+def _check_picture(path: Path | str) -> None:
+    if not Path(path).is_file() or not is_picture(path):
+        state = "is no picture" if Path(path).exists() else "does not exist"
+        raise InputError(
+            f"{path} {state}; --from, --reference and --interpolate take a picture that shows a face, "
+            "--take identity also an avatar."
+        )
 
 
 @dataclass
@@ -99,6 +128,8 @@ class Editor:
     others: list[Other]
     """(picture), (reference, picture) or none."""
     progress: Progress = silent
+    person: Renderer | None = None
+    """The person towards whom the portrait goes with --take identity."""
     renderer: Renderer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -142,6 +173,7 @@ class Editor:
     def interpolation(self, shares: Tensor) -> Motions:
         """The portrait on the way to the other picture's pose and expression."""
         take, change = self.options.take, edit_of(self.options)
+        assert take != "identity", "that is `toward_person`"
         motions = []
         for i, face in enumerate(self.sitter.faces):
             end = apply_edit(take_attributes(face.params, self._placed(face)[-1], take="all"), change)
@@ -153,6 +185,17 @@ class Editor:
             params = between(start, end, shares)
             motions.append(self._interpolated(i, params, end, shares))
         return motions
+
+    def toward_person(self, share: float) -> Editor:
+        """The portrait as somebody on the way to the other person: 0 is its own, 1 the other (OTAvatar, S 1.2)."""
+        assert self.person is not None
+        system, other = cast(IdentityMixer, self.system), self.person.source_of(0)
+        mixed = [
+            system.interpolate_identity(self.model, self.renderer.source_of(i), other, share)
+            for i in range(len(self.sitter.faces))
+        ]
+        faces = tuple(replace(face, encoded=one) for face, one in zip(self.sitter.faces, mixed, strict=True))
+        return replace(self, sitter=replace(self.sitter, faces=faces))
 
     def samples(self) -> Motions:
         """Random expressions in the edited pose."""
@@ -190,9 +233,9 @@ class Editor:
         if not self.others:
             return face.params
         *reference, other = self._placed(face)
-        return take_attributes(
-            face.params, other, take=self.options.take, reference=reference[0] if reference else None
-        )
+        take = self.options.take
+        assert take != "identity", "the other person is no motion"
+        return take_attributes(face.params, other, take=take, reference=reference[0] if reference else None)
 
     def _edited(self, index: int) -> Driving:
         """The motion of one frame that is the edit."""

@@ -153,8 +153,9 @@ class EditOptions(PortraitOptions):
     """Turn the eyes to the picture's right."""
     gaze_y: float = 0.0
     """Turn the eyes down."""
-    take: Literal["all", "rotation", "translation", "scale", "expression"] = "all"
-    """What is taken from the picture that --from or --interpolate names."""
+    take: Literal["all", "rotation", "translation", "scale", "expression", "identity"] = "all"
+    """What is taken from the picture that --from or --interpolate names. identity, with --interpolate: the person
+    changes and the motion stays; for systems that can mix two persons."""
     motion: Literal["absolute", "relative"] = "absolute"
     """absolute copies what that picture shows; relative adds its change since --reference, a picture of the same
     person."""
@@ -169,7 +170,8 @@ class EditOptions(PortraitOptions):
     along: str | None = None
     """Move along one direction that the system has learned, such as expression-3: there and back, as a sweep."""
     amount: float | None = None
-    """With --along: one picture, moved so far; 1 and -1 are the ends of what was learned."""
+    """With --along or --interpolate: one picture, moved so far. Of a direction 1 and -1 are the ends of what was
+    learned; of an interpolation 1 is the other picture."""
     sample_expression: int = 0
     """Draw so many expressions at random, on one sheet; for systems that learned a distribution of them."""
     canonical: bool = False
@@ -199,9 +201,7 @@ class EditOptions(PortraitOptions):
             for value in self.range:
                 _check_number(self.sweep or "along", value, LIMITS[self.sweep] if self.sweep else ALONG_LIMITS)
         if self.amount is not None:
-            if self.along is None:
-                raise InputError("--amount is that of a direction; say which with --along, for example --along yaw.")
-            _check_number("along", self.amount, ALONG_LIMITS)
+            _check_number("amount", self.amount, ALONG_LIMITS if self.along is not None else (0.0, 1.0))
         if self.steps < 2 or self.frames < 2:
             raise InputError(f"steps and frames must be at least 2, got {self.steps} and {self.frames}.")
         if not 0 <= self.sample_expression <= 64:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
-
-from portrayal.tracking import Progress
 
 
 @dataclass(frozen=True)
@@ -18,5 +15,8 @@ class Ablation:
 
     config: Callable[[Any], Any]
     """From the preset's configuration to the row's."""
-    train: Callable[[Any, Path, Path, Progress], nn.Module]
+    train: Callable[..., nn.Module]
     """(configuration, data, folder, progress) to a trained model in eval mode; continues what the folder holds."""
+    shares_start: bool = False
+    """Whether all rows begin with the same weights, which are not trained for any of them: `train` takes a file of them
+    as `init`, or finds one itself."""

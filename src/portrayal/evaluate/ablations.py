@@ -1,8 +1,9 @@
 """`portrayal ablate`: a system trained without each of its parts in turn, in the layout of its paper's table.
 
 A system that has an ablation table exports `ABLATIONS: dict[str, Ablation]`, a row each, the whole system last. Every
-row is trained from scratch with the shared loop, all with the same preset, steps and data; `train` takes over what lies
-in its folder already. Beside them stand the paper's own rows.
+row is trained with the shared loop, from scratch or from weights that all rows share (`Ablation.shares_start`), all
+with the same preset, steps and data; `train` takes over what lies in its folder already. Beside them stand the paper's
+own rows.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from portrayal.media.atomic import complete_or_absent
 from portrayal.systems import SYSTEMS
 from portrayal.tracking import Progress, silent
 from portrayal.train.run import override
+from portrayal.weights.model import weights_of
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,24 @@ def chosen_rows(rows: Mapping[str, Ablation], only: Sequence[str]) -> Mapping[st
     return {row: ablation for row, ablation in rows.items() if not only or row in only}
 
 
+def shared_start(name: str, rows: Mapping[str, Ablation], weights: Sequence[Path]) -> dict[str, Path]:
+    """What `Ablation.train` is told of the weights that rows begin with: nothing where none are given.
+
+    Raises:
+        InputError: weights for rows that are trained from scratch, of another system, or more than one file.
+    """
+    if not weights:
+        return {}
+    if not all(row.shares_start for row in rows.values()):
+        raise InputError(f"the rows of {name} are trained from scratch; leave --weights out.")
+    if len(weights) > 1:
+        raise InputError(f"all rows of {name} begin with the same weights; give one file with --weights.")
+    made_for = weights_of(weights[0])
+    if made_for != name:
+        raise InputError(f"{weights[0]}: it holds weights of {made_for!r}, not of {name}.")
+    return {"init": weights[0]}
+
+
 def ablate(
     name: str,
     data: Path | str,
@@ -88,12 +108,14 @@ def ablate(
         data: a folder with both halves: rows are trained on the one and measured on the other.
         output: folder; None is ablations/<name>.
         only: names of rows; none stands for all.
+        options: `weights`, of rows that share a start: the file of it; a row's own weights do not come from there.
         overrides: as of `train.run.override`, in every row.
 
     Raises:
-        InputError: a system without rows, or without such a row, or data that cannot be used.
+        InputError: a system without rows, or without such a row, or data or weights that cannot be used.
     """
     rows, options = chosen_rows(ablation_rows(name), only), options or EvaluateOptions()
+    start = shared_start(name, rows, options.weights)
     whole = override(getattr(SYSTEMS[name].Config, preset)(), overrides)
     output, device = Path(output or Path("ablations") / name), pick_device(options.device)
     clips = read_dataset(data, layout=options.layout, split=options.split)
@@ -102,7 +124,7 @@ def ablate(
         config = ablation.config(whole)
         folder = output / "runs" / row.replace(" ", "-").replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
-        model = ablation.train(config, Path(data), folder, progress)
+        model = ablation.train(config, Path(data), folder, progress, **start)
         entrants.append(Entrant(row, SYSTEMS[name], model.to(device).eval(), device))
     evaluator = Evaluator(
         entrants, Instruments.load(load_tracker(options.device, options.tracker), device), options, output

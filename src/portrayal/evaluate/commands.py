@@ -96,8 +96,10 @@ class Ablate:
 
         portrayal ablate mmfa --data faces --preset compact
         portrayal ablate export3d --data faces --rows "Direct 3DMM" "Full (CLeBS)" --config.steps 300
+        portrayal ablate otavatar --data faces --weights runs/eg3d/weights.safetensors --config.decouple.steps 60
 
     --config.FIELD VALUE changes a field of the preset, in every row. What lies in the output folder is taken over.
+    Rows of directions and otavatar begin with the generator of --weights, else of the package; others from scratch.
     """
 
     system: Annotated[Positional[str], arg(metavar="SYSTEM")]

@@ -1,6 +1,7 @@
 """The rows of Tables 2 to 5: A without some losses, A of each stage, and with and without tuning the generator.
 
-All rows share one generator and one encoder: those in the package where the preset is theirs, else trained first, once.
+All rows share one generator and one encoder: those of a weights file that is given, else those in the package where the
+preset is theirs, else trained first, once.
 """
 
 from __future__ import annotations
@@ -42,12 +43,17 @@ def untuned(config: Config) -> Config:
     return replace(config, tuning=replace(config.tuning, steps=0))
 
 
-def train_row(config: Config, data: Path, folder: Path, progress: Progress, *, stage: StageName) -> nn.Module:
+def train_row(
+    config: Config, data: Path, folder: Path, progress: Progress, *, stage: StageName, init: Path | None = None
+) -> nn.Module:
     """Train A up to a stage; the loop shows its own progress and continues what the folders hold.
 
     Rows that differ in the tuning only share their runs, and all share decoded frames.
+
+    Args:
+        init: holds generator and encoder.
     """
-    weights = _generator(config, data, folder.parent)
+    weights = init or _generator(config, data, folder.parent)
     for name in BEFORE[stage]:
         weights = _run(name, config, data, folder.parent, init=weights)
     model = Directions(config)
@@ -77,10 +83,14 @@ def _run(name: StageName, config: Config, data: Path, folder: Path, *, init: Pat
 
 
 ABLATIONS = {
-    "synthetic, w/o L_id + L_per": Ablation(without("identity", "perceptual"), partial(train_row, stage="synthetic")),
-    "synthetic, w/o L_eye + L_mouth": Ablation(without("eye", "mouth"), partial(train_row, stage="synthetic")),
-    "synthetic": Ablation(without(), partial(train_row, stage="synthetic")),
-    "real & synthetic": Ablation(without(), partial(train_row, stage="mixed")),
-    "paired, w/o optim.": Ablation(untuned, partial(train_row, stage="paired")),
-    "paired": Ablation(without(), partial(train_row, stage="paired")),
+    "synthetic, w/o L_id + L_per": Ablation(
+        without("identity", "perceptual"), partial(train_row, stage="synthetic"), shares_start=True
+    ),
+    "synthetic, w/o L_eye + L_mouth": Ablation(
+        without("eye", "mouth"), partial(train_row, stage="synthetic"), shares_start=True
+    ),
+    "synthetic": Ablation(without(), partial(train_row, stage="synthetic"), shares_start=True),
+    "real & synthetic": Ablation(without(), partial(train_row, stage="mixed"), shares_start=True),
+    "paired, w/o optim.": Ablation(untuned, partial(train_row, stage="paired"), shares_start=True),
+    "paired": Ablation(without(), partial(train_row, stage="paired"), shares_start=True),
 }

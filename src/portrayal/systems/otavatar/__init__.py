@@ -6,6 +6,7 @@ Which section is where: `docs/systems/otavatar.md`.
 from __future__ import annotations
 
 from portrayal.systems.otavatar import train_decouple, train_eg3d
+from portrayal.systems.otavatar.ablations import ABLATIONS
 from portrayal.systems.otavatar.animate import (
     OtavatarDriving,
     build,
@@ -29,6 +30,7 @@ CAPABILITIES = frozenset(
 )
 
 __all__ = [
+    "ABLATIONS",
     "CAPABILITIES",
     "DRIVING",
     "STAGES",

@@ -178,20 +178,25 @@ class TriplaneGenerator(nn.Module):
         Returns:
             (1, 3, s, s), about [-1, 1].
         """
-        raw, feature = self._feature(self._look(planes, camera), ws)
-        return self.super_resolution(raw, feature, ws)
+        return self.finish(self.rendered(planes, camera), ws)
 
     @torch.no_grad()
     def depth(self, planes: Tensor, camera: Tensor) -> Depth:
         """The depth of what `look` shows with the same arguments, (1, 1, n, n)."""
-        rendered, square = self._look(planes, camera), (self.config.neural_size,) * 2
+        rendered, square = self.rendered(planes, camera), (self.config.neural_size,) * 2
         return depth_map(rendered.depth.unflatten(1, square), rendered.opacity.unflatten(1, square), camera)
 
-    def _look(self, planes: Tensor, camera: Tensor) -> Rendered:
+    def rendered(self, planes: Tensor, camera: Tensor) -> Rendered:
+        """The volume rendering of `look`, (1, n^2) rays."""
         side, rays = self.config.neural_size, self.config.rays
         origins, directions = camera_rays(camera, height=side, width=side)
         field = FastField(planes[0], self.decoder, box_size=rays.box_size, plane_axes=self.config.plane_axes)
         return render_fast(field, origins[0], directions[0], rays)
+
+    def finish(self, rendered: Rendered, ws: Tensor) -> Tensor:
+        """The rest of `look`: background and super-resolution."""
+        raw, feature = self._feature(rendered, ws)
+        return self.super_resolution(raw, feature, ws)
 
     def _feature(self, rendered: Rendered, ws: Tensor) -> tuple[Tensor, Tensor]:
         """The raw RGB (b, 3, n, n) and the feature picture (b, c, n, n) in [-1, 1], with what is behind the planes."""
