@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from portrayal.nn.rendering.fast import FastField
-from portrayal.types import Depth, Driving, FaceParams, Source, System
+from portrayal.types import Depth, Driving, FaceParams, Layers, Source, System
 
 
 class ExpressionSampler(System, Protocol):
@@ -97,6 +97,13 @@ class DepthRenderer(System, Protocol):
 
     def render_depth(self, model: torch.nn.Module, source: Source, driving: Driving) -> Iterator[Depth]:
         """How near is what `render` draws with the same arguments: maps of the size of the portrait."""
+
+
+class LayerRenderer(System, Protocol):
+    """What a system with the capability layers exports beside the rest: it knows what of its picture is head."""
+
+    def render_layers(self, model: torch.nn.Module, source: Source, driving: Driving) -> Iterator[Layers]:
+        """Instead of `render`, with the same arguments: heads that can be put onto another background."""
 
 
 class AvatarKeeper(System, Protocol):

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from portrayal.avatars import check_keeping, keep_avatar, open_sitter
+from portrayal.background import open_background
 from portrayal.editor import RATE, Editor, Motions, Other, edit_of, open_other
 from portrayal.errors import InputError
 from portrayal.face.tracker import load_tracker, pick_device
@@ -115,20 +116,20 @@ def edit(
     system, model = load(options.system, device=str(pick_device(options.device)), weights=options.weights)
     for asked in (what, *(["depth"] if options.depth else [])):
         _check_capability(system, asked)
+    background = open_background(options.background, system)
     tracker = load_tracker(options.device, options.tracker)
     with torch.no_grad():
         sitter = open_sitter(
-            source, system, model, tracker=tracker, face=options.face, size=options.size, crop=options.crop
+            source, system, model, tracker=tracker, face=options.face, size=options.size, crop=options.is_square
         )
         if sitter.picture is None:
             raise InputError(f"{sitter.path} is a video; edit changes a picture, give one with -s.")
         check_keeping(options.keep_avatar, system, sitter)
-        if options.crop and len(sitter.faces) > 1:
-            raise InputError("--crop shows one face, --face all changes several; leave one of them out.")
+        options.check_one_face(len(sitter.faces))
         others = [
             open_other(path, tracker, sitter) for path in (reference, taken_from or interpolate) if path is not None
         ]
-        editor = Editor(system, model, sitter, options, others, progress)
+        editor = Editor(system, model, sitter, options, others, progress, background)
         target = Path(output) if output is not None else _default_output(sitter, options, what, others)
         keep_avatar(options.keep_avatar, editor.renderer)
         written = _WRITERS[what](editor, target, progress)

@@ -16,6 +16,7 @@ from portrayal.systems.otavatar.animate import (
     interpolate_identity,
     render,
     render_depth,
+    render_layers,
     retarget_codes,
     tune_source,
 )
@@ -25,7 +26,7 @@ from portrayal.systems.otavatar.config import Config
 STAGES = {"eg3d": train_eg3d.STAGE, "decouple": train_decouple.STAGE}
 DRIVING = OtavatarDriving
 CAPABILITIES = frozenset(
-    {"pose", "expression", "novel_view", "tuning", "identity_interpolation", "mesh", "depth", "avatars"}
+    {"pose", "expression", "novel_view", "tuning", "identity_interpolation", "mesh", "depth", "layers", "avatars"}
 )
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "load_avatar",
     "render",
     "render_depth",
+    "render_layers",
     "retarget_codes",
     "save_avatar",
     "tune_source",

@@ -178,8 +178,14 @@ class TriplaneGenerator(nn.Module):
         Returns:
             (1, 3, s, s), about [-1, 1].
         """
-        raw, feature = self._feature(self._look(planes, camera), ws)
-        return self.super_resolution(raw, feature, ws)
+        return self.look_through(planes, ws, camera)[0]
+
+    @torch.no_grad()
+    def look_through(self, planes: Tensor, ws: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture of `look`, and the opacity of what the planes hold, (1, 1, n, n) in [0, 1]."""
+        rendered, side = self._look(planes, camera), self.config.neural_size
+        raw, feature = self._feature(rendered, ws)
+        return self.super_resolution(raw, feature, ws), rendered.opacity.unflatten(1, (1, side, side))
 
     @torch.no_grad()
     def depth(self, planes: Tensor, camera: Tensor) -> Depth:
