@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from portrayal.motion.options import RetargetOptions
-from portrayal.types import Driving, FaceClip, Portrait, Source
+from portrayal.types import Driving, FaceClip, Layers, Portrait, Source
 from portrayal.weights.registry import save_tensors
 
 NAME = "tint"
@@ -79,6 +79,13 @@ def render(model: Model, source: Source, driving: Tint) -> Iterator[Tensor]:
         yield (source.portrait.image + colour[None, :, None, None]).clamp(0, 1)
 
 
+def render_layers(model: Model, source: Source, driving: Tint) -> Iterator[Layers]:
+    """The head begins in the middle; to the right it gets denser."""
+    for picture in render(model, source, driving):
+        side = picture.shape[-1]
+        yield Layers(picture, torch.linspace(-1, 1, side).clamp_min(0).expand(1, 1, side, side))
+
+
 def sample_expressions(model: Model, source: Source, count: int, generator: torch.Generator) -> Tint:
     params = source.portrait.params[[0] * count]
     times = tuple(Fraction(i) for i in range(count))
@@ -99,7 +106,7 @@ def system() -> Any:
     members = {
         "Config": Config,
         "STAGES": {"main": None},
-        "CAPABILITIES": frozenset({"expression", "expression_sampling", "canonical_face"}),
+        "CAPABILITIES": frozenset({"expression", "expression_sampling", "canonical_face", "layers"}),
         "DRIVING": Tint,
         "build": build,
         "encode_source": encode_source,
@@ -107,6 +114,7 @@ def system() -> Any:
         "encode_driving": encode_driving,
         "retarget_codes": retarget_codes,
         "render": render,
+        "render_layers": render_layers,
         "sample_expressions": sample_expressions,
         "interpolate_expressions": interpolate_expressions,
         "render_canonical": render_canonical,

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from portrayal.avatars import check_keeping, keep_avatar, open_sitter
+from portrayal.background import open_background
 from portrayal.driving import is_builtin, motion_name, open_driving
 from portrayal.encoding import encode_motion
 from portrayal.errors import InputError
@@ -107,6 +108,7 @@ def animate(
     options = options or AnimateOptions()
     target = None if output is None else _checked(Path(output), source, driving)
     system, model = load(options.system, device=str(pick_device(options.device)), weights=options.weights)
+    background = open_background(options.background, system)
     tracker = load_tracker(options.device, options.tracker)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(options.seed)
@@ -117,18 +119,17 @@ def animate(
             tracker=tracker,
             face=options.face,
             size=options.size,
-            crop=options.crop,
+            crop=options.is_square,
             progress=progress,
         )
         check_keeping(options.keep_avatar, system, sitter)
-        if options.crop and len(sitter.faces) > 1:
-            raise InputError("--crop shows one face, --face all moves several; leave one of them out.")
+        options.check_one_face(len(sitter.faces))
         target = target or _default_output(sitter, driving)
         job = Job(target, key=fingerprint(source, driving, options), compare=options.compare)
         performance = open_driving(driving, tracker=tracker, cache=job.cache, progress=progress)
         plan = plan_animation(system, model, sitter, performance, options, progress=progress)
-        side = (options.size or sitter.faces[0].crop.size) if options.crop else None
-        renderer = Renderer(system, model, sitter, side, progress)
+        side = (options.size or sitter.faces[0].crop.size) if options.is_square else None
+        renderer = Renderer(system, model, sitter, side, progress, background)
         keep_avatar(options.keep_avatar, renderer)
         notes = write_animation(job, renderer, performance, plan, progress)
     return Animation(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from portrayal.nn.rendering.fast import FastField
-from portrayal.types import Depth, Driving, FaceParams, Source, System
+from portrayal.types import Depth, Driving, FaceParams, Layers, Source, System
 
 
 class ExpressionSampler(System, Protocol):
@@ -108,6 +108,13 @@ class IdentityMixer(System, Protocol):
         Args:
             source, other: encoded and tuned.
         """
+
+
+class LayerRenderer(System, Protocol):
+    """What a system with the capability layers exports beside the rest: it knows what of its picture is head."""
+
+    def render_layers(self, model: torch.nn.Module, source: Source, driving: Driving) -> Iterator[Layers]:
+        """Instead of `render`, with the same arguments: heads that can be put onto another background."""
 
 
 class AvatarKeeper(System, Protocol):

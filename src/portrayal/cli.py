@@ -57,6 +57,7 @@ class Animate:
         portrayal animate -s me.jpg -d builtin:nod --strength 1.3
         portrayal animate -s couple.jpg -d talk.mp4 --face all --compare
         portrayal animate -s me.mp4 -d talk.mp4 --region lips
+        portrayal animate -s me.jpg -d talk.mp4 --system export3d --background photo
         portrayal animate -s me.avatar.safetensors -d talk.mp4 --weights otavatar.safetensors
 
     Built-in motions are talk, nod, look-around, smile and blink. The kind of the result follows its name: .mp4, .webm,

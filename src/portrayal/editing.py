@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from portrayal.avatars import check_keeping, keep_avatar, open_sitter
+from portrayal.background import open_background
 from portrayal.editor import RATE, Editor, Motions, edit_of, open_other, open_person
 from portrayal.errors import InputError
 from portrayal.face.tracker import load_tracker, pick_device
@@ -117,22 +118,22 @@ def edit(
     identity = options.take == "identity"
     for asked in (what, *(["take identity"] if identity else []), *(["depth"] if options.depth else [])):
         _check_capability(system, asked)
+    background = open_background(options.background, system)
     tracker = load_tracker(options.device, options.tracker)
     with torch.no_grad():
         sitter = open_sitter(
-            source, system, model, tracker=tracker, face=options.face, size=options.size, crop=options.crop
+            source, system, model, tracker=tracker, face=options.face, size=options.size, crop=options.is_square
         )
         if sitter.picture is None:
             raise InputError(f"{sitter.path} is a video; edit changes a picture, give one with -s.")
         check_keeping(options.keep_avatar, system, sitter)
-        if options.crop and len(sitter.faces) > 1:
-            raise InputError("--crop shows one face, --face all changes several; leave one of them out.")
+        options.check_one_face(len(sitter.faces))
         person = None
         if identity and interpolate is not None:
             person, interpolate = open_person(interpolate, system, model, tracker=tracker, progress=progress), None
         given = [path for path in (reference, taken_from or interpolate) if path is not None]
         others = [open_other(path, tracker, sitter) for path in given]
-        editor = Editor(system, model, sitter, options, others, progress, person)
+        editor = Editor(system, model, sitter, options, others, progress, person, background)
         target = Path(output) if output is not None else _default_output(editor, what)
         if person is not None and options.amount is not None:
             editor = editor.toward_person(options.amount)

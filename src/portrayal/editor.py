@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from portrayal.avatars import open_sitter
+from portrayal.background import Background
 from portrayal.capabilities import CanonicalFace, Directed, ExpressionSampler, IdentityMixer
 from portrayal.driving import Performance, open_driving
 from portrayal.encoding import encode_motion, encode_params, model_device
@@ -130,11 +131,13 @@ class Editor:
     progress: Progress = silent
     person: Renderer | None = None
     """The person towards whom the portrait goes with --take identity."""
+    background: Background | None = None
+    """What the head is put onto; None: the system's picture stays as it is."""
     renderer: Renderer = field(init=False)
 
     def __post_init__(self) -> None:
-        side = (self.options.size or self.sitter.faces[0].crop.size) if self.options.crop else None
-        self.renderer = Renderer(self.system, self.model, self.sitter, side, self.progress)
+        side = (self.options.size or self.sitter.faces[0].crop.size) if self.options.is_square else None
+        self.renderer = Renderer(self.system, self.model, self.sitter, side, self.progress, self.background)
 
     def still(self) -> Motions:
         """The portrait after the edit, one frame."""

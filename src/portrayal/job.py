@@ -40,7 +40,7 @@ class Job:
 def fingerprint(source: Path | str | None, driving: Path | str | None, options: AnimateOptions) -> str:
     """A hash over options, names, sizes and dates of the inputs: the same for the same animation only."""
     parts: list[object] = [asdict(options)]
-    for given in (source, driving, options.weights):
+    for given in (source, driving, options.weights, options.background):
         parts.append(str(given))
         if given is not None and Path(given).is_file():
             status = Path(given).stat()

@@ -5,6 +5,7 @@ This module imports nothing heavy, so that `--help` stays fast.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -42,11 +43,31 @@ AVATAR_SUFFIX = ".avatar.safetensors"
 
 @dataclass(frozen=True)
 class PortraitOptions(SystemOptions):
-    """What is kept of the portrait."""
+    """What is shown and kept of the portrait."""
 
+    crop: bool = False
+    """Write only the square around the face."""
+    background: str = "keep"
+    """What is behind the head: keep leaves it to the system; photo is the photo's own, filled in where the head was; a
+    colour such as "#00ff00" (with the quotes) or a picture file fill the square around the face, which is then all that
+    is written. For systems that know what of their picture is head."""
     keep_avatar: Path | None = None
     """Write the portrait as the system has it as well, into a file *.avatar.safetensors that -s takes instead of the
     photo; for systems that are tuned to one portrait."""
+
+    @property
+    def is_square(self) -> bool:
+        """Whether the result is the square around the face."""
+        return self.crop or self.background not in ("keep", "photo")
+
+    def check_one_face(self, faces: int) -> None:
+        """
+        Raises:
+            InputError: several faces move, and the square shows one.
+        """
+        if self.is_square and faces > 1:
+            asked = "--crop" if self.crop else f"--background {self.background}"
+            raise InputError(f"{asked} shows one face, --face all moves several; leave one of them out.")
 
 
 def check_avatar_name(path: Path | None) -> None:
@@ -56,6 +77,18 @@ def check_avatar_name(path: Path | None) -> None:
     """
     if path is not None and not path.name.endswith(AVATAR_SUFFIX):
         raise InputError(f"{path}: an avatar must be named *{AVATAR_SUFFIX}.")
+
+
+def check_background(background: str) -> None:
+    """
+    Raises:
+        InputError: a colour that is none, or nothing at all.
+    """
+    if not background or (background.startswith("#") and not re.fullmatch("#[0-9a-fA-F]{6}", background)):
+        raise InputError(
+            f"background must be keep, photo, a picture file or a colour of six hex digits such as #00ff00, "
+            f"got {background!r}."
+        )
 
 
 def check_face_and_size(face: str, size: int | None) -> None:
@@ -77,8 +110,6 @@ class AnimateOptions(PortraitOptions, RetargetOptions):
     """Which face of the source moves: largest, all, or its number counted from the left, from 1."""
     missing: Literal["hold", "skip", "error"] = "hold"
     """Driving frames without a face: hold the motion, skip them (the sound stays in time), or stop with an error."""
-    crop: bool = False
-    """Write only the square around the face."""
     compare: bool = False
     """Write source, driving and result side by side as well, in a file beside the result."""
     size: int | None = None
@@ -90,6 +121,7 @@ class AnimateOptions(PortraitOptions, RetargetOptions):
         super().__post_init__()
         check_face_and_size(self.face, self.size)
         check_avatar_name(self.keep_avatar)
+        check_background(self.background)
 
 
 SWEEPS: dict[str, tuple[float, float]] = {
@@ -181,8 +213,6 @@ class EditOptions(PortraitOptions):
     for systems that make heads in space."""
     face: str = "largest"
     """Which face changes: largest, all, or its number counted from the left, from 1."""
-    crop: bool = False
-    """Write only the square around the face."""
     size: int | None = None
     """Long side of the result in pixels; without it that of the source, at most 1920."""
     seed: int = 0
@@ -191,6 +221,9 @@ class EditOptions(PortraitOptions):
     def __post_init__(self) -> None:
         check_face_and_size(self.face, self.size)
         check_avatar_name(self.keep_avatar)
+        check_background(self.background)
+        if self.canonical and self.background != "keep":
+            raise InputError("--canonical has no background to change; leave --background out.")
         if self.depth and (self.sample_expression or self.canonical):
             raise InputError("--depth is that of an edit or a sweep; leave out --sample-expression and --canonical.")
         for name in SWEEPS:

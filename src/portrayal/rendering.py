@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from portrayal.capabilities import DepthRenderer, Remarker
+from portrayal.background import Background
+from portrayal.capabilities import DepthRenderer, LayerRenderer, Remarker
 from portrayal.driving import Performance
 from portrayal.encoding import encode_motion, encode_portrait, model_device
 from portrayal.face.smooth import jitter_score, smooth_params
+from portrayal.media.background import cover, without_heads
 from portrayal.media.crop import apply_crop, scaling
 from portrayal.media.depth import PlacedDepth, UInt16, depth_picture
 from portrayal.media.image import UInt8, to_tensor, to_uint8
-from portrayal.media.paste import Paster
+from portrayal.media.paste import Mask, Paster
 from portrayal.motion.reference import reference_frame
 from portrayal.motion.retarget import retarget
 from portrayal.options import AnimateOptions
@@ -113,6 +115,16 @@ def remarks_on(system: System, model: nn.Module, driving: Driving) -> tuple[str,
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """One face as a system has drawn it."""
+
+    picture: UInt8
+    """(size, size, 3)."""
+    opacity: Mask | None = None
+    """(size, size) in [0, 1], what of it is head; None: all of it counts."""
+
+
+@dataclass(frozen=True)
 class Renderer:
     """Renders planned frames of one source, one picture at a time."""
 
@@ -123,6 +135,8 @@ class Renderer:
     """Side in pixels of the square around the face, for that alone; None for the whole picture."""
     progress: Progress = silent
     """Of the optimisation for the source, where the system needs one."""
+    background: Background | None = None
+    """What heads are put onto, by a system with layers; None: what the system draws stays as it is."""
     notes: list[str] = field(default_factory=list)
     """What was to be said about the sources, as far as they were rendered."""
     encoded: dict[int, Source] = field(default_factory=dict)
@@ -141,13 +155,14 @@ class Renderer:
     def pictures(self, plan: Plan) -> Iterator[UInt8]:
         """(h, w, 3) for each planned frame: every face rendered and pasted into the source, or the one square."""
         pasters: list[Paster] = []
-        for picture, crops in self._render(plan):
+        for behind, drawn in self._render(plan):
             if self.side is not None:
-                yield _resized(crops[0], (self.side, self.side))
+                yield self._square(behind, drawn[0])
                 continue
-            pasters = pasters or [Paster(picture, face.crop, face.mask) for face in self.sitter.faces]
-            for paster, crop in zip(pasters, crops, strict=True):
-                picture = paster.paste(crop, onto=picture)
+            pasters = pasters or [Paster(behind, face.crop, face.mask) for face in self.sitter.faces]
+            picture = behind
+            for paster, one in zip(pasters, drawn, strict=True):
+                picture = paster.paste(one.picture, onto=picture, opacity=one.opacity)
             yield picture
 
     def source_of(self, index: int) -> Source:
@@ -171,15 +186,36 @@ class Renderer:
         for seen in zip(*streams, strict=True):
             yield depth_picture([PlacedDepth(*face) for face in zip(seen, crops, masks, strict=True)], self.size)
 
-    def _render(self, plan: Plan) -> Iterator[tuple[UInt8, list[UInt8]]]:
-        """(source picture, rendered crop of each face) per frame."""
+    def _square(self, behind: UInt8, drawn: Drawn) -> UInt8:
+        """(side, side, 3) one face alone; `behind` as of `_behind`."""
+        size = self.size
+        picture = _resized(drawn.picture, size)
+        if drawn.opacity is None:
+            return picture
+        opacity = np.asarray(cv2.resize(drawn.opacity, size, interpolation=cv2.INTER_LINEAR), np.float32)
+        return np.asarray(cv2.blendLinear(picture, behind, opacity, 1 - opacity), np.uint8)
+
+    def _behind(self, picture: UInt8, frame: int) -> UInt8:
+        """What is behind the heads of a source picture, which is frame `frame`, in the size of the result.
+
+        Where there is no background of its own: the source picture.
+        """
+        if self.background is None:
+            return picture
+        if self.background.picture is not None:
+            return cover(self.background.picture, self.size)
+        bare = without_heads(picture, [(face.params[frame], face.crop) for face in self.sitter.faces])
+        return bare if self.side is None else _resized(apply_crop(bare, self.sitter.faces[0].crop), self.size)
+
+    def _render(self, plan: Plan) -> Iterator[tuple[UInt8, list[Drawn]]]:
+        """(`_behind`, rendering of each face) per frame."""
         faces = self.sitter.faces
         if self.sitter.picture is not None:
-            picture = self.sitter.picture
+            behind = self._behind(self.sitter.picture, 0)
             sources = [self.source_of(i) for i in range(len(faces))]
             streams = [self._crops(source, d) for source, d in zip(sources, plan.drivings, strict=True)]
-            for crops in zip(*streams, strict=True):
-                yield picture, list(crops)
+            for drawn in zip(*streams, strict=True):
+                yield behind, list(drawn)
             return
         # Every frame of a source video is a portrait of its own.
         before: list[Source | None] = [None] * len(faces)
@@ -188,7 +224,8 @@ class Renderer:
         ):
             now = [self._source(picture, face, frame, last) for face, last in zip(faces, before, strict=True)]
             motions = [driving[i : i + 1] for driving in plan.drivings]
-            yield picture, [next(self._crops(source, d)) for source, d in zip(now, motions, strict=True)]
+            drawn_now = [next(self._crops(source, d)) for source, d in zip(now, motions, strict=True)]
+            yield self._behind(picture, frame), drawn_now
             before = [*now]
 
     def _source(self, picture: UInt8, face: SourceFace, frame: int, previous: Source | None = None) -> Source:
@@ -201,10 +238,15 @@ class Renderer:
         return source
 
     @torch.no_grad()
-    def _crops(self, source: Source, driving: Driving) -> Iterator[UInt8]:
-        """(size, size, 3) renderings of one face."""
-        for batch in self.system.render(self.model, source, move(driving, model_device(self.model))):
-            yield from to_uint8(batch)
+    def _crops(self, source: Source, driving: Driving) -> Iterator[Drawn]:
+        """Renderings of one face; with their opacity where they are put onto a background of its own."""
+        driving = move(driving, model_device(self.model))
+        if self.background is None:
+            for batch in self.system.render(self.model, source, driving):
+                yield from map(Drawn, to_uint8(batch))
+            return
+        for layers in cast(LayerRenderer, self.system).render_layers(self.model, source, driving):
+            yield from map(Drawn, to_uint8(layers.picture), layers.opacity[:, 0].float().cpu().numpy())
 
 
 def row_size(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -227,6 +227,16 @@ class Depth:
 
 
 @dataclass(frozen=True)
+class Layers:
+    """What is drawn, and what of it is head: the rest can be anything, so another background may take its place."""
+
+    picture: Tensor
+    """(b, 3, h, w) in [0, 1], the size of the portrait."""
+    opacity: Tensor
+    """(b, 1, h, w) in [0, 1]: share of the head in each pixel; exactly 0 away from it."""
+
+
+@dataclass(frozen=True)
 class Edit:
     """Changes to a portrait by numbers, on top of what it shows. Angles in radians; 0 changes nothing."""
 
@@ -316,6 +326,7 @@ __all__ = [
     "FaceClip",
     "FaceParams",
     "Frame",
+    "Layers",
     "Portrait",
     "Source",
     "System",

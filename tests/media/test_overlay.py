@@ -8,7 +8,7 @@ import torch
 from portrayal.media import overlay
 from portrayal.media.overlay import Overlay, head_mask, pixel_centres
 from portrayal.motion.edit import apply_edit
-from portrayal.types import Depth, Edit, FaceParams, Portrait
+from portrayal.types import Depth, Edit, FaceParams, Layers, Portrait
 from tests.systems.conftest import mean_params
 
 SIZE = 128
@@ -66,3 +66,16 @@ def test_the_portraits_own_head_is_found_once(portrait: Portrait, monkeypatch: p
     for _ in range(3):
         laid.lay(torch.rand(1, 3, 8, 8), moved, torch.tensor([[64.0, 60.0, 100.0, 0.0]]))
     assert [params is portrait.params for params in found] == [True, False, False, False]
+
+
+def test_layers_lie_on_the_head_alone(portrait: Portrait) -> None:
+    """Of the portrait nothing is left, where its head was neither."""
+    params, squares = apply_edit(portrait.params, Edit(shift=(1.5, 0.0))), torch.tensor([[64.0, 60.0, 100.0, 0.0]])
+    faces = Layers(torch.full((1, 3, 8, 8), 0.3), torch.full((1, 1, 4, 4), 0.5))
+    laid = Overlay(portrait).lay_layers(faces, params, squares)
+    torch.testing.assert_close(laid.picture, torch.full((1, 3, SIZE, SIZE), 0.3), atol=1e-5, rtol=0)
+    head = head_mask(params, pixel_centres(portrait.image.shape[2:], torch.device("cpu")))
+    assert float(laid.opacity.max()) <= 0.5
+    torch.testing.assert_close(laid.opacity[0, 0, 60, 64:90], head[0, 60, 64:90] / 2)
+    x = int(portrait.params.landmarks[0, :, 0].min())
+    assert float(laid.opacity[0, 0, 60, x]) == 0

@@ -117,3 +117,16 @@ def test_speed():
         paster.paste(image)
         times.append(time.thread_time() - begin)
     assert min(times) < 0.02
+
+
+def test_what_counts_of_a_rendering_can_change_from_frame_to_frame():
+    crop = CROPS["same size"]
+    rendered = np.full((crop.size, crop.size, 3), 200, np.uint8)
+    paster = Paster(NOISE, crop, np.ones((crop.size, crop.size), np.float32))
+    opacity = np.zeros((crop.size, crop.size), np.float32)
+    assert np.array_equal(paster.paste(rendered, opacity=opacity), NOISE)
+    opacity[:, 10:] = 0.25
+    part = apply_crop(paster.paste(rendered, opacity=opacity), crop).astype(float)
+    expected = 0.25 * 200 + 0.75 * apply_crop(NOISE, crop)[:, 10:]
+    assert np.abs(part[1:-1, 11:-1] - expected[1:-1, 1:-1]).max() <= 1
+    assert np.array_equal(paster.paste(rendered), Paster(NOISE, crop, paster._mask).paste(rendered))

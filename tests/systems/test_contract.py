@@ -50,6 +50,7 @@ HOOKS = {
     "remarks": ("remarks",),
     "mesh": ("head_field",),
     "depth": ("render_depth",),
+    "layers": ("render_layers",),
     "avatars": ("save_avatar", "load_avatar"),
 }
 """Capabilities that ask for functions beside those that every system has."""

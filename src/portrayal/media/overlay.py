@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from portrayal.face.pose import rotation_to_angles
 from portrayal.face.topology import FACE_OVAL
 from portrayal.nn.rendering.depth import resample_depth
-from portrayal.types import Depth, FaceParams, Portrait
+from portrayal.types import Depth, FaceParams, Layers, Portrait
 
 HEAD = (1.35, 1.5)
 """Half axes of the ellipse that stands for the head, in those of the face's oval: hair is beside and above it."""
@@ -62,11 +62,30 @@ class Overlay:
         laid = resample_depth(seen, in_square)
         return Depth(laid.nearness, laid.opacity * self._share(in_square, params))
 
+    def lay_layers(self, faces: Layers, params: FaceParams, squares: Tensor) -> Layers:
+        """Generated faces in the pixels of the portrait, of which nothing is left.
+
+        Args:
+            faces: (t, 3, s, s) and, in any size, (t, 1, n, n). The rest as of `lay`.
+
+        Returns:
+            (t, 3, h, w) and (t, 1, h, w): where the head is now, which hides nothing where it was in the portrait.
+        """
+        in_square = square_coordinates(squares, self._places)
+        drawn = F.grid_sample(faces.picture, in_square, mode="bicubic", padding_mode="border", align_corners=False)
+        opacity = F.grid_sample(faces.opacity, in_square, padding_mode="border", align_corners=False)
+        share = _inside(in_square, head_mask(params, self._places))
+        return Layers(drawn.clamp(0, 1), (opacity * share).clamp(0, 1))
+
     def _share(self, in_square: Tensor, params: FaceParams) -> Tensor:
         """(t, 1, h, w) in [0, 1] of the generated picture; `in_square` (t, h, w, 2) is in [-1, 1] inside."""
-        head = torch.maximum(head_mask(params, self._places), self._own_head)
-        inside = ((1 - in_square.abs().amax(-1)) / BORDER).clamp(0, 1)
-        return (head * inside * inside * (3 - 2 * inside))[:, None]
+        return _inside(in_square, torch.maximum(head_mask(params, self._places), self._own_head))
+
+
+def _inside(in_square: Tensor, head: Tensor) -> Tensor:
+    """(t, 1, h, w) what of a head (t, h, w) is inside the square, softly; `in_square` as of `square_coordinates`."""
+    inside = ((1 - in_square.abs().amax(-1)) / BORDER).clamp(0, 1)
+    return (head * inside * inside * (3 - 2 * inside))[:, None]
 
 
 def pixel_centres(size: torch.Size, device: torch.device) -> Tensor:

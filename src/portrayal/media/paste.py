@@ -50,7 +50,7 @@ class Paster:
         mask = feathered_mask(crop.size) if mask is None else np.asarray(mask, np.float32)
         if mask.shape != (crop.size, crop.size):
             raise ValueError(f"the mask must be ({crop.size}, {crop.size}), got {mask.shape}")
-        self._picture, self._crop = picture, crop
+        self._picture, self._crop, self._mask = picture, crop, mask
         h, w = picture.shape[:2]
         corners = crop.inverse @ np.array([[0, crop.size, crop.size, 0], [0, 0, crop.size, crop.size], [1, 1, 1, 1]])
         x0, y0 = (int(v) for v in np.clip(np.floor(corners.min(1)), 0, [w, h]))
@@ -63,12 +63,13 @@ class Paster:
         self._matrix[:, :2] *= self._reduce
         self._weight, self._rest = self._warped_mask(mask)
 
-    def paste(self, rendered: UInt8, onto: UInt8 | None = None) -> UInt8:
+    def paste(self, rendered: UInt8, onto: UInt8 | None = None, opacity: Mask | None = None) -> UInt8:
         """The picture with one rendering in it.
 
         Args:
             rendered: (size, size, 3) uint8 RGB.
             onto: another picture of the same size, for source videos and further faces; None is the one given.
+            opacity: (size, size) in [0, 1], what of the rendering counts; None is all of it.
 
         Returns:
             (h, w, 3) uint8, new; equal to the picture wherever the mask is 0.
@@ -84,8 +85,8 @@ class Paster:
             return result
         warped = warp(_reduced(rendered, self._reduce), self._matrix, self._size)
         region = np.ascontiguousarray(picture[self._region])
-        blended = cv2.blendLinear(warped, region, self._weight, self._rest)
-        result[self._region] = blended
+        shares = (self._weight, self._rest) if opacity is None else self._warped_mask(self._mask * opacity)
+        result[self._region] = cv2.blendLinear(warped, region, *shares)
         return result
 
     def _warped_mask(self, mask: Mask) -> tuple[Mask, Mask]:

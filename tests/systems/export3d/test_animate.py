@@ -9,11 +9,12 @@ import torch
 from portrayal.face.camera import camera_from_pose
 from portrayal.face.morphable import fit_params, load_face_model, params_to_landmarks
 from portrayal.face.pose import angles_to_rotation
+from portrayal.motion.edit import apply_edit
 from portrayal.systems.export3d import animate
 from portrayal.systems.export3d.animate import Export3dDriving, frame_numbers
 from portrayal.systems.export3d.config import Config
 from portrayal.systems.export3d.model import Export3d
-from portrayal.types import FaceClip, FaceParams, Portrait
+from portrayal.types import Edit, FaceClip, FaceParams, Portrait
 
 SIZE = 160
 TINY = Config.tiny()
@@ -158,3 +159,21 @@ def test_the_depth_is_the_heads_whatever_its_size(model, portrait):
     assert middle[1] == pytest.approx(middle[0], abs=0.03)
     side = large[80].nonzero().flatten()[1]
     assert seen[0].nearness[0, 0, 80, side] < middle[0] - 0.03
+
+
+def test_layers_are_what_is_rendered_and_where_the_head_is(model, portrait):
+    """An untrained head is an ellipsoid; it goes where the motion goes."""
+    source = animate.encode_source(model, portrait)
+    moved = FaceParams.cat([portrait.params, apply_edit(portrait.params, Edit(shift=(0.3, 0.0)))])
+    driving = motion(model, moved)
+    frames = list(animate.render(model, source, driving))
+    layers = list(animate.render_layers(model, source, driving))
+    for frame, layer in zip(frames, layers, strict=True):
+        assert torch.equal(layer.picture, frame)
+        assert layer.opacity.shape == (1, 1, SIZE, SIZE)
+        assert float(layer.opacity.min()) == 0
+        assert float(layer.opacity.max()) <= 1
+        assert float(layer.opacity[..., :4, :4].max()) == 0
+    still, shifted = (layer.opacity[0, 0].sum(0) @ torch.arange(float(SIZE)) / layer.opacity.sum() for layer in layers)
+    eyes = portrait.params.landmarks[0, [33, 263], 0]
+    assert float(shifted - still) == pytest.approx(0.3 * float(eyes[1] - eyes[0]), rel=0.35)

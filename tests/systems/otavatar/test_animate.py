@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -264,3 +265,21 @@ def test_what_stays_the_photos_has_no_depth(model: Otavatar, portrait: Portrait)
         assert limits is not None
         assert abs(float(depth.nearness[0, 0, y, x])) < limits[1] - limits[0]
     assert float(seen[0].opacity[0, 0, y, x]) > 0
+
+
+def test_layers_follow_the_head_and_leave_its_old_place(model: Otavatar, portrait: Portrait) -> None:
+    source = animate.encode_source(model, portrait)
+    driving = animate.encode_driving(model, clip_of(moved(portrait, Edit(), Edit(shift=(1.0, 0.0)))))
+    frames = frames_of(model, source, driving)
+    with torch.no_grad():
+        still, shifted = animate.render_layers(model, source, driving)
+    assert still.picture.shape == (1, 3, 256, 256)
+    assert still.opacity.shape == (1, 1, 256, 256)
+    x, y = (int(v) for v in portrait.params.landmarks[0, 1, :2])
+    near = np.s_[0, :, y - 10 : y + 10, x - 10 : x + 10]
+    torch.testing.assert_close(still.picture[near], frames[near], atol=1e-4, rtol=0)
+    left = (0, 0, y, int(portrait.params.landmarks[0, :, 0].min()))
+    assert float(still.opacity[left]) > 5 * float(shifted.opacity[left])
+    for layer in (still, shifted):
+        assert 0 < float(layer.opacity.max()) <= 1
+        assert float(layer.opacity[..., :4, :].max()) == 0, "the border of the portrait"

@@ -22,6 +22,7 @@ from portrayal.systems.export3d.animate import (
     remarks,
     render,
     render_depth,
+    render_layers,
     retarget_codes,
 )
 from portrayal.systems.export3d.config import Config
@@ -33,7 +34,7 @@ STAGES = {
 }
 DRIVING = Export3dDriving
 CAPABILITIES = frozenset(
-    {"pose", "expression", "novel_view", "directions", "expression_codes", "remarks", "mesh", "depth"}
+    {"pose", "expression", "novel_view", "directions", "expression_codes", "remarks", "mesh", "depth", "layers"}
 )
 
 __all__ = [
@@ -55,5 +56,6 @@ __all__ = [
     "remarks",
     "render",
     "render_depth",
+    "render_layers",
     "retarget_codes",
 ]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from portrayal.media.overlay import head_mask, pixel_centres
 from portrayal.motion.options import RetargetOptions
 from portrayal.nn.rendering.depth import depth_map, enlarge_depth
 from portrayal.nn.rendering.fast import FastField
@@ -24,7 +25,7 @@ from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import View
-from portrayal.types import Depth, Driving, FaceClip, FaceParams, Portrait, Source
+from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, Source
 
 UNSURE = 0.5
 """Confidence of the tracker under which a driving frame is named."""
@@ -99,13 +100,17 @@ def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
     Yields:
         (1, 3, h, w) float32 [0, 1].
     """
-    picture = source.portrait.image
     for view in views(model, source, driving):
-        if view.fetched is not None:
-            yield view.fetched.over(picture).clamp(0, 1)
-        else:
-            size = picture.shape[-2:]
-            yield F.interpolate(view.picture, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        yield picture_of(view, source)
+
+
+def picture_of(view: View, source: Export3dSource) -> Tensor:
+    """(1, 3, h, w) float32 [0, 1] a view in the size of the portrait."""
+    picture = source.portrait.image
+    if view.fetched is not None:
+        return view.fetched.over(picture).clamp(0, 1)
+    size = picture.shape[-2:]
+    return F.interpolate(view.picture, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
 
 
 def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[View]:
@@ -134,6 +139,21 @@ def render_depth(model: Export3d, source: Export3dSource, driving: Export3dDrivi
     for frame, view in enumerate(views(model, source, driving)):
         seen = depth_map(view.depth, view.opacity, driving.params.camera[frame : frame + 1])
         yield enlarge_depth(seen, source.portrait.image.shape[-1])
+
+
+def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[Layers]:
+    """What `render` draws, and what of it is head: the opacity of the rays, inside the ellipse around the head, because
+    there is a thin fog of density away from it.
+
+    Yields:
+        (1, 3, h, w) and (1, 1, h, w).
+    """
+    size = source.portrait.image.shape[-2:]
+    places = pixel_centres(size, source.portrait.image.device)
+    for frame, view in enumerate(views(model, source, driving)):
+        opacity = F.interpolate(view.opacity[:, None].float(), size, mode="bilinear", align_corners=False)
+        head = head_mask(driving.params[frame : frame + 1], places)[:, None]
+        yield Layers(picture_of(view, source), (opacity * head).clamp(0, 1))
 
 
 def _half(tensor: Tensor) -> torch.autocast:

@@ -17,6 +17,7 @@ from portrayal.systems.otavatar.animate import (
     interpolate_identity,
     render,
     render_depth,
+    render_layers,
     retarget_codes,
     tune_source,
 )
@@ -26,7 +27,7 @@ from portrayal.systems.otavatar.config import Config
 STAGES = {"eg3d": train_eg3d.STAGE, "decouple": train_decouple.STAGE}
 DRIVING = OtavatarDriving
 CAPABILITIES = frozenset(
-    {"pose", "expression", "novel_view", "tuning", "identity_interpolation", "mesh", "depth", "avatars"}
+    {"pose", "expression", "novel_view", "tuning", "identity_interpolation", "mesh", "depth", "layers", "avatars"}
 )
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "load_avatar",
     "render",
     "render_depth",
+    "render_layers",
     "retarget_codes",
     "save_avatar",
     "tune_source",

@@ -36,7 +36,7 @@ from portrayal.systems.otavatar.model import Otavatar
 from portrayal.systems.otavatar.pairs import Faces
 from portrayal.systems.otavatar.tuning import tune_generator
 from portrayal.tracking import Progress, silent
-from portrayal.types import Depth, Driving, FaceClip, FaceParams, Portrait, move
+from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, move
 from portrayal.weights.model import mark_of
 from portrayal.weights.registry import weights_folder
 
@@ -222,6 +222,19 @@ def render_depth(model: Otavatar, source: OtavatarSource, driving: OtavatarDrivi
     generator, overlay, framing = generator_of(model, source), Overlay(source.portrait), model.config.generator.framing
     for part, _, planes, camera in _scenes(model, generator, source, driving):
         yield overlay.lay_depth(generator.depth(planes, camera), part.params, squares(part.params, framing))
+
+
+def render_layers(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Iterator[Layers]:
+    """What `render` generates, and what of it is head.
+
+    Yields:
+        (1, 3, h, w) and (1, 1, h, w).
+    """
+    generator, overlay, framing = generator_of(model, source), Overlay(source.portrait), model.config.generator.framing
+    for part, ws, planes, camera in _scenes(model, generator, source, driving):
+        picture, opacity = generator.look_through(planes, ws, camera)
+        face = Layers((picture / 2 + 0.5).clamp(0, 1), opacity)
+        yield overlay.lay_layers(face, part.params, squares(part.params, framing))
 
 
 def _scenes(

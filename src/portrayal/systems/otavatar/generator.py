@@ -181,6 +181,12 @@ class TriplaneGenerator(nn.Module):
         return self.finish(self.rendered(planes, camera), ws)
 
     @torch.no_grad()
+    def look_through(self, planes: Tensor, ws: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture of `look`, and the opacity of what the planes hold, (1, 1, n, n) in [0, 1]."""
+        rendered, side = self.rendered(planes, camera), self.config.neural_size
+        return self.finish(rendered, ws), rendered.opacity.unflatten(1, (1, side, side))
+
+    @torch.no_grad()
     def depth(self, planes: Tensor, camera: Tensor) -> Depth:
         """The depth of what `look` shows with the same arguments, (1, 1, n, n)."""
         rendered, square = self.rendered(planes, camera), (self.config.neural_size,) * 2
