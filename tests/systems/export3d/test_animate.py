@@ -91,7 +91,7 @@ def test_a_large_portrait_keeps_its_own_pixels(model, portrait):
 
 def test_without_detail_the_picture_is_enlarged(portrait):
     torch.manual_seed(0)
-    renderer = replace(TINY.renderer, detail=False, flow=False, split=False)
+    renderer = replace(TINY.renderer, detail=False, flow=False, body=False, split=False)
     config = replace(TINY, generator=replace(TINY.generator, lift=False), renderer=renderer)
     plain = animate.build(config).eval().requires_grad_(False)
     (frame,) = animate.render(plain, animate.encode_source(plain, portrait), motion(plain, portrait.params))

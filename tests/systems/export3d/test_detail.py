@@ -1,14 +1,25 @@
 """The source's own pixels: fetched from where they are, and a background that does not look at the head."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from portrayal.errors import InputError
 from portrayal.face.camera import world_to_picture
-from portrayal.nn.rendering.head import HALF_AXES, MIDDLE, silhouette
+from portrayal.nn.rendering.head import HALF_AXES, MIDDLE, seen_from, silhouette
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.systems.export3d.config import Config, RendererConfig
-from portrayal.systems.export3d.detail import Background, Lift, SourceView, fetch, left_behind, places_in_source
+from portrayal.systems.export3d.detail import (
+    NECK,
+    Background,
+    Lift,
+    SourceView,
+    behind_places,
+    fetch,
+    left_behind,
+    places_in_source,
+)
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import TriplaneGenerator
 from portrayal.systems.export3d.renderer import Renderer
@@ -58,6 +69,24 @@ def test_fetched_pixels_and_those_of_the_background():
     torch.testing.assert_close(shifted[..., 4:-4, 4:-8], picture[..., 4:-4, 8:-4], atol=1e-5, rtol=0)
 
 
+def test_neck_and_shoulders_go_with_the_neck_and_all_else_stays():
+    """A camera that is a little to the left sees the head, its neck and its shoulders on the right."""
+    before, now = camera(), camera()
+    now[:, 3] -= 0.1
+    places = behind_places(before, now, side=64)
+    point = torch.tensor([[NECK]])
+    (was, _), (is_, _) = (seen_from(view, point) for view in (before, now))
+    moved = (is_ - was)[0, 0]
+    assert moved[0] > 0.05
+    column, row = (is_[0, 0] * 64).int().tolist()
+    at = min(row + 8, 57)
+    shift = (grid(64) - places)[0] / 2
+    torch.testing.assert_close(shift[:, at, column], moved, atol=0.3 * float(moved[0]), rtol=0)
+    assert shift[:, : row - 16].abs().max() < 0.1 * moved[0]
+    assert shift[0, :, 0].abs().max() < 0.1 * moved[0]
+    torch.testing.assert_close(behind_places(before, before, side=64), grid(64))
+
+
 def test_the_background_knows_nothing_of_the_head():
     network, view = Background(8, 8).eval(), camera()
     picture = torch.rand(1, 3, 64, 64)
@@ -72,8 +101,8 @@ def test_the_background_knows_nothing_of_the_head():
 
 
 def test_the_background_does_not_turn_with_the_head():
-    """Where the planes are empty, a camera from the side shows what the one from the front shows."""
-    renderer = Renderer(TINY.renderer, plane_channels=8, image_size=64).eval()
+    """Where the planes are empty, a camera from the side shows what the one from the front shows, but for the neck."""
+    renderer = Renderer(replace(TINY.renderer, body=False), plane_channels=8, image_size=64).eval()
     source = given(torch.rand(1, 3, 64, 64), camera())
     planes = 0.1 * torch.randn(1, 3, 8, 32, 32)
     with torch.no_grad():

@@ -91,7 +91,7 @@ def test_landmarks_are_fetched_from_where_the_source_has_them():
     places = torch.stack([x, y])[None] * 0.5 + 0.1  # a view that looks at the source's middle
     driving = 0.2 + 0.6 * torch.rand(1, 478, 2)
     source = ((2 * driving - 1) * 0.5 + 0.1 + 1) / 2
-    fetched = Fetched(torch.empty(0), torch.empty(0), places, None)
+    fetched = Fetched(torch.empty(0), torch.empty(0), places, None, None)
     assert landmark_term(fetched, driving, source) < 1e-5
     moved = source + torch.tensor([0.05, 0.0])
     torch.testing.assert_close(landmark_term(fetched, driving, moved), torch.tensor(0.1), atol=1e-4, rtol=0)
@@ -103,7 +103,7 @@ def test_landmarks_are_fetched_from_where_the_source_has_them():
 
 def test_what_is_made_counts_by_itself():
     made, driving, weights = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
-    fetched = Fetched(made, torch.empty(0), torch.empty(0), None)
+    fetched = Fetched(made, torch.empty(0), torch.empty(0), None, None)
     errors = (2 * (made - driving)).square().mean(1, keepdim=True)
     torch.testing.assert_close(
         made_term(fetched, driving, weights), errors.mean() + (errors * weights).sum() / weights.sum()

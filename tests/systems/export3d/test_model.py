@@ -24,7 +24,7 @@ TINY = Config.tiny()
 BARE = replace(
     TINY,
     generator=replace(TINY.generator, lift=False),
-    renderer=replace(TINY.renderer, head_prior=False, split=False, detail=False, flow=False),
+    renderer=replace(TINY.renderer, head_prior=False, split=False, detail=False, flow=False, body=False),
 )
 """The paper's networks."""
 

@@ -58,7 +58,7 @@ def face_crop(pictures: Tensor, camera: Tensor, *, size: int, zoom: Tensor, shif
     Returns:
         (n, 3, size, size).
     """
-    middle, unit = _seen(camera, camera.new_tensor([FACE]))  # (n, 1, 2) and (n, 1) in sides of the picture
+    middle, unit = seen_from(camera, camera.new_tensor([FACE]))  # (n, 1, 2) and (n, 1) in sides of the picture
     half = (FACE_SIDE / 2 * unit / zoom[:, None])[..., None]  # (n, 1, 1)
     steps = (torch.arange(size, device=camera.device) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(steps, steps, indexing="ij")
@@ -72,7 +72,7 @@ def face_crop(pictures: Tensor, camera: Tensor, *, size: int, zoom: Tensor, shif
 @in_float32
 def feature_mask(camera: Tensor, *, side: int) -> Tensor:
     """Where cameras see an average person's eyes and mouth: 1 there, 0 away from them. (n, 1, side, side)."""
-    places, unit = _seen(camera, camera.new_tensor([place for place, _ in FEATURES]))
+    places, unit = seen_from(camera, camera.new_tensor([place for place, _ in FEATURES]))
     radii = camera.new_tensor([radius for _, radius in FEATURES]) * unit
     steps = (torch.arange(side, device=camera.device) + 0.5) / side
     y, x = torch.meshgrid(steps, steps, indexing="ij")
@@ -80,7 +80,7 @@ def feature_mask(camera: Tensor, *, side: int) -> Tensor:
     return torch.exp(-(away / radii[..., None, None].square())).amax(1, keepdim=True)
 
 
-def _seen(camera: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+def seen_from(camera: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     """Where cameras (n, 25) see points (m, 3): (n, m, 2), and how long a world unit is there: (n, m). In sides."""
     points = points.expand(len(camera), -1, -1)
     cam2world, intrinsics = split_camera(camera)

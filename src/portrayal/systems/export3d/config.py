@@ -140,14 +140,16 @@ class RendererConfig:
     """The super-resolution also reads the source's pixels, fetched along the rendered surface."""
     flow: bool = False
     """The surface is first given the source's expression by the face model (`flow`); needs `detail`."""
+    body: bool = False
+    """Neck and shoulders, which belong to the background, go where the neck goes; needs `split` and `detail`."""
     background: int = 16
     """Channels of the background's network at its finest."""
 
     def __post_init__(self) -> None:
         if self.background % GROUPS:
             raise ValueError(f"renderer.background {self.background} must be a multiple of {GROUPS}")
-        if self.flow and not self.detail:
-            raise ValueError("renderer.flow moves what renderer.detail fetches; set both")
+        if (self.flow or self.body) and not self.detail:
+            raise ValueError("renderer.flow and renderer.body move what renderer.detail fetches; set it, too")
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ class Config:
                 split=True,
                 detail=True,
                 flow=True,
+                body=True,
                 background=8,
             ),
             discriminator=(512, 32),
@@ -289,6 +292,7 @@ class Config:
                 split=True,
                 detail=True,
                 flow=True,
+                body=True,
             ),
             discriminator=(4096, 128),
             loss=LossConfig(

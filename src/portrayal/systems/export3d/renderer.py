@@ -18,7 +18,15 @@ from portrayal.nn.rendering.volume import Draws, RayConfig, Rendered, middle_dra
 from portrayal.nn.super_resolution import split_feature
 from portrayal.nn.triplane import triplane_field
 from portrayal.systems.export3d.config import RendererConfig
-from portrayal.systems.export3d.detail import Background, SourceView, fetch, left_behind, places_in_source
+from portrayal.systems.export3d.detail import (
+    Background,
+    SourceView,
+    behind_places,
+    fetch,
+    left_behind,
+    places_in_source,
+    sample,
+)
 from portrayal.systems.export3d.flow import OPENINGS, ExpressionFlow, Look
 from portrayal.systems.export3d.layers import SLOPE, enlarge
 
@@ -55,7 +63,8 @@ class Fetched:
     places: Tensor
     """(b, 2, H, W) of `detail.places_in_source`."""
     opacity: Tensor | None
-    """As `detail.fetch` takes it."""
+    """As `detail.fetch` takes it, as the following."""
+    behind: Tensor | None
 
     def over(self, picture: Tensor) -> Tensor:
         """The view in the resolution of the source's picture (b, 3, s, s)."""
@@ -63,7 +72,7 @@ class Fetched:
         made, share = (
             F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (self.made, self.share)
         )
-        return torch.lerp(made, fetch(picture, self.places, self.opacity), share)
+        return torch.lerp(made, fetch(picture, self.places, self.opacity, self.behind), share)
 
 
 class TwoMlps(nn.Module):
@@ -195,8 +204,11 @@ class Renderer(nn.Module):
         colours, offset = rendered.colour.tensor_split([self.config.colours], -1)
         depth, opacity = (value.unflatten(-1, (self.side, self.side)) for value in (rendered.depth, rendered.opacity))
         raw, feature = split_feature(colours, height=self.side, width=self.side)
+        moved = self._body(source, camera)
         if self.background is not None:
             behind = self.background(_given(source)) if background is None else background
+            if moved is not None:
+                behind = sample(behind, moved)
             # Rays give colours times opacity, in [0, 1]; `split_feature` has moved them to [-1, 1].
             feature = feature + 2 * (1 - opacity[:, None]) * behind
             raw = feature[:, :3]
@@ -211,11 +223,19 @@ class Renderer(nn.Module):
             openings = [opened.mT.unflatten(-1, source.picture.shape[-2:])]
         places = places_in_source(points, offset, source.camera).mT.unflatten(-1, source.picture.shape[-2:])
         head = opacity[:, None] if self.config.split else None
-        pixels = fetch(source.picture, places, head)
-        given = torch.cat([2 * pixels - 1, left_behind(source, head), *openings], 1)
+        pixels = fetch(source.picture, places, head, moved)
+        given = torch.cat([2 * pixels - 1, left_behind(source, head, moved), *openings], 1)
         x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
         made, share = (image.float() + 1) / 2, torch.sigmoid(self.share(x).float())
-        return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, Fetched(made, share, places, head))
+        fetched = Fetched(made, share, places, head, moved)
+        return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, fetched)
+
+    def _body(self, source: SourceView | None, camera: Tensor) -> Tensor | None:
+        """`detail.behind_places`, as far as the configuration has it."""
+        if not self.config.body:
+            return None
+        source = _given(source)
+        return behind_places(source.camera, camera, side=source.picture.shape[-1])
 
     def _enlarged(self, feature: Tensor, raw: Tensor, given: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The last feature (b, c, H, W) and the picture (b, 3, H, W) in [-1, 1]."""
