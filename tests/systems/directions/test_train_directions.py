@@ -15,6 +15,7 @@ from portrayal.face.pose import angles_to_rotation, head_to_picture
 from portrayal.nn.mobilefacenet import ALIGNED_POINTS, INPUT_SIZE, MobileFaceNet
 from portrayal.systems.directions import train_directions as directions
 from portrayal.systems.directions import train_encoder
+from portrayal.systems.directions.ablations import load_shared
 from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.faces import as_input
 from portrayal.systems.directions.features import Identity, Perceptual
@@ -219,6 +220,13 @@ def test_stages_follow_each_other(folder: Path, tmp_path: Path) -> None:
         for key, value in state.averaged[part].state_dict().items():
             torch.testing.assert_close(again.networks[part].state_dict()[key], value, atol=2e-3, rtol=1e-3)
     assert not torch.equal(again.networks["matrix"].linear.weight, matrix)  # type: ignore[union-attr]
+    row = start(directions.MIXED, tiny("mixed"))  # of an ablation, which shares all but A
+    fresh = row.networks["matrix"].linear.weight.clone()  # type: ignore[union-attr, operator]
+    load_shared(before, row)
+    assert torch.equal(row.networks["matrix"].linear.weight, fresh)  # type: ignore[union-attr]
+    for part in ("poses", "encoder", "generator"):
+        for key, value in state.averaged[part].state_dict().items():
+            torch.testing.assert_close(row.networks[part].state_dict()[key], value, atol=2e-3, rtol=1e-3)
 
 
 def test_an_untrained_generator_is_refused(folder: Path) -> None:

@@ -20,8 +20,10 @@ from torch import nn
 from portrayal.evaluate.ablation import Ablation
 from portrayal.systems.directions.config import Config, StageName
 from portrayal.systems.directions.model import Directions
+from portrayal.systems.directions.parts import load_parts
 from portrayal.tracking import Progress
 from portrayal.train.options import RunOptions
+from portrayal.train.state import TrainState
 from portrayal.weights.model import embedded_file
 
 BEFORE: dict[StageName, tuple[StageName, ...]] = {
@@ -55,7 +57,7 @@ def train_row(
     """
     weights = init or _generator(config, data, folder.parent)
     for name in BEFORE[stage]:
-        weights = _run(name, config, data, folder.parent, init=weights)
+        weights = _run(name, config, data, folder.parent, init=weights, anew=name == BEFORE[stage][0])
     model = Directions(config)
     model.load_state_dict(load_file(weights))
     return model.eval()
@@ -70,7 +72,17 @@ def _generator(config: Config, data: Path, folder: Path) -> Path:
     return _run("encoder", config, data, folder, init=_run("stylegan", config, data, folder, init=None))
 
 
-def _run(name: StageName, config: Config, data: Path, folder: Path, *, init: Path | None) -> Path:
+def load_shared(path: Path, state: TrainState) -> None:
+    """All that a weights file holds but A, which may have been taught already.
+
+    Raises:
+        InputError: as `load_parts`.
+    """
+    load_parts(path, state, needed=("generator", "encoder"), optional=("poses",))
+
+
+def _run(name: StageName, config: Config, data: Path, folder: Path, *, init: Path | None, anew: bool = False) -> Path:
+    """Train a stage and return its weights. `anew`: A is not taken from `init`."""
     from portrayal.systems.directions import STAGES  # which imports this module
     from portrayal.train.loop import train
 
@@ -79,7 +91,8 @@ def _run(name: StageName, config: Config, data: Path, folder: Path, *, init: Pat
         same = replace(same, reenactment=Config().reenactment)
     mark = hashlib.sha256(json.dumps(asdict(same), sort_keys=True).encode()).hexdigest()[:8]
     options = RunOptions(data=data, out=folder / f"{name}-{mark}", cache=folder / "frames", init=init)
-    return train(STAGES[name], same, options, name=f"directions {name}")
+    stage = replace(STAGES[name], load_weights=load_shared) if anew else STAGES[name]
+    return train(stage, same, options, name=f"directions {name}")
 
 
 ABLATIONS = {
