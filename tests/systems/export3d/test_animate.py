@@ -11,7 +11,7 @@ from portrayal.face.morphable import fit_params, load_face_model, params_to_land
 from portrayal.face.pose import angles_to_rotation
 from portrayal.motion.edit import apply_edit
 from portrayal.systems.export3d import animate
-from portrayal.systems.export3d.animate import Export3dDriving, frame_numbers
+from portrayal.systems.export3d.animate import Export3dDriving
 from portrayal.systems.export3d.config import Config
 from portrayal.systems.export3d.model import Export3d
 from portrayal.types import Edit, FaceClip, FaceParams, Portrait
@@ -124,11 +124,6 @@ def test_remarks_name_the_frames(model, portrait):
     assert "in frames 2-3;" in told[1]
     assert "yaw 0 to 6" in told[1]
     assert "in frame 1;" in told[2]
-
-
-def test_many_stretches_are_summed_up():
-    marked = torch.tensor([True, False] * 6)
-    assert frame_numbers(marked) == "frames 0, 2, 4, 6 and 2 more stretches"
 
 
 @pytest.mark.parametrize("encoding", ["direct", "end-to-end"])

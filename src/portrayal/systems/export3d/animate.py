@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from portrayal.media.overlay import head_mask, pixel_centres
 from portrayal.motion.options import RetargetOptions
+from portrayal.motion.remarks import frame_numbers, turned_frames, unsure_frames
 from portrayal.nn.rendering.depth import depth_map, enlarge_depth
 from portrayal.nn.rendering.fast import FastField
 from portrayal.systems.export3d.config import Config
@@ -26,11 +27,6 @@ from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.renderer import View
 from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, Source
-
-UNSURE = 0.5
-"""Confidence of the tracker under which a driving frame is named."""
-NAMED = 4
-"""Stretches of frames that a remark names."""
 
 
 @dataclass(frozen=True)
@@ -200,38 +196,13 @@ def head_field(model: Export3d, source: Export3dSource) -> FastField:
 
 def remarks(model: Export3d, driving: Export3dDriving) -> tuple[str, ...]:
     """What is to be said of a motion that is on its source already: frames that the model cannot be trusted with."""
-    params = driving.params
-    limited = model.seen.limited(params.expression)[1]
-    outside = model.seen.outside(params.camera)
-    unsure = (params.confidence > 0) & (params.confidence < UNSURE)
-    told = []
+    limited = model.seen.limited(driving.params.expression)[1]
+    told = ()
     if bool(limited.any()):
-        told.append(f"The expression goes beyond what was trained and is held back in {frame_numbers(limited)}.")
-    if bool(outside.any()):
-        low, high = (model.seen.angles.rad2deg()).round().int().tolist()
-        told.append(
-            f"The head turns further than any in training (yaw {low[0]} to {high[0]}, pitch {low[1]} to {high[1]} "
-            f"degrees) in {frame_numbers(outside)}; expect smears there, or lower --strength."
-        )
-    if bool(unsure.any()):
-        told.append(
-            f"The tracker is not sure of the driving face in {frame_numbers(unsure)}; look at the result there."
-        )
-    return tuple(told)
-
-
-def frame_numbers(marked: Tensor) -> str:
-    """(t,) bool to words: the stretches of marked frames, the first few of them."""
-    numbers = marked.nonzero()[:, 0].tolist()
-    stretches: list[list[int]] = []
-    for number in numbers:
-        if stretches and number == stretches[-1][1] + 1:
-            stretches[-1][1] = number
-        else:
-            stretches.append([number, number])
-    words = [str(a) if a == b else f"{a}-{b}" for a, b in stretches]
-    more = f" and {len(words) - NAMED} more stretches" if len(words) > NAMED else ""
-    return f"frame{'s' if len(numbers) > 1 else ''} {', '.join(words[:NAMED])}{more}"
+        told = (f"The expression goes beyond what was trained and is held back in {frame_numbers(limited)}.",)
+    low, high = model.seen.angles.rad2deg().nan_to_num().round().int().tolist()
+    turned = turned_frames(model.seen.outside(driving.params.camera), (low, high))
+    return (*told, *turned, *unsure_frames(driving.params))
 
 
 def direction_names(model: Export3d) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from portrayal.systems.otavatar.animate import (
     encode_source,
     head_field,
     interpolate_identity,
+    remarks,
     render,
     render_depth,
     render_layers,
@@ -27,7 +28,18 @@ from portrayal.systems.otavatar.config import Config
 STAGES = {"eg3d": train_eg3d.STAGE, "decouple": train_decouple.STAGE}
 DRIVING = OtavatarDriving
 CAPABILITIES = frozenset(
-    {"pose", "expression", "novel_view", "tuning", "identity_interpolation", "mesh", "depth", "layers", "avatars"}
+    {
+        "pose",
+        "expression",
+        "novel_view",
+        "tuning",
+        "identity_interpolation",
+        "mesh",
+        "depth",
+        "layers",
+        "avatars",
+        "remarks",
+    }
 )
 
 __all__ = [
@@ -45,6 +57,7 @@ __all__ = [
     "head_field",
     "interpolate_identity",
     "load_avatar",
+    "remarks",
     "render",
     "render_depth",
     "render_layers",

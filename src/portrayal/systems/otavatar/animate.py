@@ -34,6 +34,7 @@ from portrayal.systems.otavatar.inversion import BIAS_SIZE, invert_portrait
 from portrayal.systems.otavatar.losses import feature_networks
 from portrayal.systems.otavatar.model import Otavatar
 from portrayal.systems.otavatar.pairs import Faces
+from portrayal.systems.otavatar.remarks import motion_remarks, photo_remarks
 from portrayal.systems.otavatar.tuning import tune_generator
 from portrayal.tracking import Progress, silent
 from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, move
@@ -117,6 +118,7 @@ def tune_source(
     found = _inverted(model, source, faces, networks, _watch(model, parts[0], "finding the identity", progress))
     if model.config.avatar.tuning_steps:
         found = _tuned(model, found, faces, networks, _watch(model, parts[1], "tuning the generator", progress))
+    found = replace(found, remark=" ".join([*photo_remarks(source.portrait.params), *found.notes()]))
     save_avatar(folder / f"{key}{AVATAR_SUFFIX}", model, found)
     for part in parts:
         part.remove()
@@ -199,6 +201,11 @@ def retarget_codes(driving: OtavatarDriving, options: RetargetOptions) -> Otavat
     """The windows of a whole clip from its parameters, which are on the source already; nothing else is left to do."""
     own = own_coefficients(driving.params, rows=driving.window.shape[1])
     return replace(driving, window=windows(own))
+
+
+def remarks(model: Otavatar, driving: OtavatarDriving) -> tuple[str, ...]:
+    """What is to be said of a motion that is on its source already: frames that the model cannot be trusted with."""
+    return motion_remarks(driving.params)
 
 
 def render(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Iterator[Tensor]:
