@@ -197,7 +197,7 @@ def head_field(model: Export3d, source: Export3dSource) -> FastField:
 def remarks(model: Export3d, driving: Export3dDriving) -> tuple[str, ...]:
     """What is to be said of a motion that is on its source already: frames that the model cannot be trusted with."""
     limited = model.seen.limited(driving.params.expression)[1]
-    told = ()
+    told: tuple[str, ...] = ()
     if bool(limited.any()):
         told = (f"The expression goes beyond what was trained and is held back in {frame_numbers(limited)}.",)
     low, high = model.seen.angles.rad2deg().nan_to_num().round().int().tolist()
