@@ -1,7 +1,7 @@
 """otavatar in use: speed part by part, inversion, memory, how one head's views agree, its depth against the truth.
 
-    python benchmarks/otavatar.py --weights otavatar.safetensors
-    python benchmarks/otavatar.py --weights otavatar.safetensors --data DIR --images docs/images
+    python benchmarks/otavatar.py
+    python benchmarks/otavatar.py --data DIR --images docs/images
     python benchmarks/otavatar.py --preset paper
 
 Times of parts are per frame, the best of `repeats` runs. `paper` has random weights, which cost the same; nothing is

@@ -58,7 +58,7 @@ class Animate:
         portrayal animate -s couple.jpg -d talk.mp4 --face all --compare
         portrayal animate -s me.mp4 -d talk.mp4 --region lips
         portrayal animate -s me.jpg -d talk.mp4 --system export3d --background photo
-        portrayal animate -s me.avatar.safetensors -d talk.mp4 --weights otavatar.safetensors
+        portrayal animate -s me.avatar.safetensors -d talk.mp4 --system otavatar
 
     Built-in motions are talk, nod, look-around, smile and blink. The kind of the result follows its name: .mp4, .webm,
     .gif, or a folder of pictures such as frames/%06d.png. An interrupted command continues when it is given again.
@@ -93,7 +93,7 @@ class Edit:
         portrayal edit -s me.jpg --system export3d --sweep yaw --depth
         portrayal edit -s me.jpg --from friend.jpg --take expression
         portrayal edit -s me.jpg --interpolate friend.jpg --take expression
-        portrayal edit -s me.jpg --interpolate friend.jpg --take identity --weights otavatar.safetensors
+        portrayal edit -s me.jpg --interpolate friend.jpg --take identity --system otavatar
 
     Angles are in degrees. A sweep or an interpolation is a video with a sheet of pictures beside it.
     """
@@ -136,7 +136,7 @@ class Mesh:
     For example
 
         portrayal mesh -s me.jpg -o head.glb --system export3d
-        portrayal mesh -s me.jpg -o head.ply --weights otavatar.safetensors --resolution 256
+        portrayal mesh -s me.jpg -o head.ply --system otavatar --resolution 256
     """
 
     source: Annotated[str | None, arg(aliases=["-s"], metavar="PICTURE|AVATAR", help_behavior_hint="")] = None
