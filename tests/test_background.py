@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from portrayal import AnimateOptions, EditOptions, animate, edit
@@ -20,9 +18,8 @@ from portrayal.job import fingerprint
 from portrayal.media.image import read_image
 from portrayal.media.video import read_frames
 from portrayal.systems import SYSTEMS, export3d
-from portrayal.systems.export3d.config import Config
-from portrayal.train.initial import save_network
 from tests import fake_system
+from tests.untrained import write_untrained
 
 BLUE = (32, 64, 192)
 
@@ -38,11 +35,7 @@ def tint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> EditOptions:
 @pytest.fixture(scope="module")
 def ellipsoid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of an untrained export3d, whose heads are ellipsoids."""
-    torch.manual_seed(0)
-    model = export3d.build(Config.tiny())
-    path = tmp_path_factory.mktemp("weights") / "export3d.safetensors"
-    save_network(path, model, {"config": json.dumps(asdict(model.config))}, system="export3d", stage="made")
-    return path
+    return write_untrained(tmp_path_factory.mktemp("weights"), export3d, "export3d")
 
 
 def drawn(source: Path, output: Path, options: EditOptions, **changes: Any) -> np.ndarray:

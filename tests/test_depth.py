@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from portrayal import EditOptions, edit
@@ -18,8 +16,7 @@ from portrayal.face.tracker import load_tracker
 from portrayal.media.image import read_image
 from portrayal.media.sheet import HEADER, MARGIN, SIDE
 from portrayal.systems import export3d
-from portrayal.systems.export3d.config import Config
-from portrayal.train.initial import save_network
+from tests.untrained import write_untrained
 
 NOSE, EAR = 1, 234
 
@@ -27,10 +24,7 @@ NOSE, EAR = 1, 234
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> EditOptions:
     """For an untrained export3d, whose heads are ellipsoids."""
-    torch.manual_seed(0)
-    model = export3d.build(Config.tiny())
-    path = tmp_path_factory.mktemp("weights") / "export3d.safetensors"
-    save_network(path, model, {"config": json.dumps(asdict(model.config))}, system="export3d", stage="made")
+    path = write_untrained(tmp_path_factory.mktemp("weights"), export3d, "export3d")
     return EditOptions(weights=path, depth=True, device="cpu")
 
 

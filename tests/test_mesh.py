@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -16,20 +14,12 @@ from portrayal.errors import InputError
 from portrayal.mesh import make_mesh
 from portrayal.options import MeshOptions
 from portrayal.systems import export3d
-from portrayal.train.initial import save_network
+from tests.untrained import write_untrained
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Callable[..., Path]:
-    def write(system: ModuleType, name: str) -> Path:
-        torch.manual_seed(0)
-        model = system.build(system.Config.tiny())
-        path = tmp_path / f"{name}.safetensors"
-        about = {"config": json.dumps(asdict(model.config))}
-        save_network(path, model, about, system=name, stage="made")
-        return path
-
-    return write
+    return partial(write_untrained, tmp_path)
 
 
 def test_a_photo_becomes_a_head(

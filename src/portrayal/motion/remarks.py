@@ -20,15 +20,15 @@ def unsure_frames(params: FaceParams) -> tuple[str, ...]:
     return (f"The tracker is not sure of the driving face in {frame_numbers(unsure)}; look at the result there.",)
 
 
-def turned_frames(outside: Tensor, degrees: tuple[tuple[int, int], tuple[int, int]]) -> tuple[str, ...]:
+def turned_frames(outside: Tensor, angles: Tensor) -> tuple[str, ...]:
     """What is to be said where the head turns too far.
 
     Args:
-        outside: (t,) bool, the frames. degrees: smallest and largest (yaw, pitch) of the training.
+        outside: (t,) bool, the frames. angles: (2, 2) smallest and largest (yaw, pitch) of the training, radians.
     """
     if not bool(outside.any()):
         return ()
-    low, high = degrees
+    low, high = angles.rad2deg().round().int().tolist()
     return (
         f"The head turns further than any in training (yaw {low[0]} to {high[0]}, pitch {low[1]} to {high[1]} "
         f"degrees) in {frame_numbers(outside)}; expect smears there, or lower --strength.",

@@ -27,6 +27,15 @@ def embedded_file(name: str) -> Traversable:
     return files("portrayal.weights") / "embedded" / f"{name}.safetensors"
 
 
+def embedded_path(name: str) -> Path | None:
+    """That file in a package that is installed as a folder; None where the package has no such weights."""
+    resource = embedded_file(name)
+    if not resource.is_file():
+        return None
+    with as_file(resource) as path:
+        return path
+
+
 def embedded_model(system: System, name: str) -> nn.Module:
     """The model in the package, on the CPU.
 

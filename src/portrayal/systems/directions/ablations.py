@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.resources import as_file
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -24,7 +23,7 @@ from portrayal.systems.directions.parts import load_parts
 from portrayal.tracking import Progress
 from portrayal.train.options import RunOptions
 from portrayal.train.state import TrainState
-from portrayal.weights.model import embedded_file
+from portrayal.weights.model import embedded_path
 
 BEFORE: dict[StageName, tuple[StageName, ...]] = {
     "synthetic": ("synthetic",),
@@ -65,10 +64,9 @@ def train_row(
 
 def _generator(config: Config, data: Path, folder: Path) -> Path:
     """The weights file of a generator and an encoder."""
-    resource = embedded_file("directions")
-    if resource.is_file() and config.image_size == Config.compact().image_size:
-        with as_file(resource) as path:
-            return path
+    shipped = embedded_path("directions")
+    if shipped is not None and config.image_size == Config.compact().image_size:
+        return shipped
     return _run("encoder", config, data, folder, init=_run("stylegan", config, data, folder, init=None))
 
 

@@ -200,8 +200,7 @@ def remarks(model: Export3d, driving: Export3dDriving) -> tuple[str, ...]:
     told: tuple[str, ...] = ()
     if bool(limited.any()):
         told = (f"The expression goes beyond what was trained and is held back in {frame_numbers(limited)}.",)
-    low, high = model.seen.angles.rad2deg().nan_to_num().round().int().tolist()
-    turned = turned_frames(model.seen.outside(driving.params.camera), (low, high))
+    turned = turned_frames(model.seen.outside(driving.params.camera), model.seen.angles)
     return (*told, *turned, *unsure_frames(driving.params))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from portrayal.face.camera import WORLD_UNITS_PER_HEAD_UNIT
-from portrayal.face.gaze import IRISES, gaze_to_irises
 from portrayal.face.morphable import load_face_model
 from portrayal.face.topology import FACE_OVAL, LEFT_EYE, LEFT_IRIS, LIPS_INNER, RIGHT_EYE, RIGHT_IRIS
 from portrayal.nn.precision import in_float32
+from portrayal.systems.meshwarp.layers import Box, polygon_mask
 from portrayal.systems.meshwarp.raster import backward_displacement
 
 SIDE = 128
@@ -33,8 +32,9 @@ MARGIN = 1.4
 """Where the motion of the face's border has faded, in distances of the border from the middle."""
 FRONT = 0.1
 """World units before and behind the head's origin between which the field fades."""
-OPENINGS = ((LIPS_INNER,), (RIGHT_EYE, LEFT_EYE))
-"""Contours in one channel each."""
+OPENINGS = 2
+"""Channels: the mouth, the eyes."""
+_WHOLE = Box(0, 0, SIDE, SIDE)
 _CENTRES = np.stack(np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE) + 0.5), -1)
 """(SIDE, SIDE, 2) x and y of the cells' centres."""
 
@@ -52,16 +52,9 @@ class Look:
 class ExpressionFlow(nn.Module):
     """The field of a source and a driving expression, and what it does to points. Nothing is learned."""
 
-    mean: Tensor
-    identity_basis: Tensor
-    expression_basis: Tensor
-    iris_offsets: Tensor
-
     def __init__(self) -> None:
         super().__init__()
         model = load_face_model()
-        for name in ("mean", "identity_basis", "expression_basis", "iris_offsets"):
-            self.register_buffer(name, getattr(model, name).clone(), persistent=False)
         holes = torch.cat([model.triangles_mouth, model.triangles_eyes])
         self.holes = len(holes)
         self.triangles = np.concatenate([holes, model.triangles_skin, _ring(first=len(model.mean))])
@@ -77,35 +70,30 @@ class ExpressionFlow(nn.Module):
             (b, 4, SIDE, SIDE), the head from the front: how far in head units (x right, y down) what lies there is
             from where the source has it; and where the mouth and the eyes open, in [0, 1].
         """
-        border = self._shape(identity, torch.zeros_like(driving.expression))[:, list(FACE_OVAL)]
+        face = load_face_model(identity.device)
+        border = face.shape(identity, torch.zeros_like(driving.expression))[:, list(FACE_OVAL)]
         outer = border.mean(1, keepdim=True) + MARGIN * (border - border.mean(1, keepdim=True))
-        shapes = []
-        for look in (source, driving):
-            skin = self._shape(identity, look.expression)[:, : IRISES[0]]
-            irises = gaze_to_irises(skin, look.gaze, self.iris_offsets)
-            shapes.append(torch.cat([skin, irises, outer], 1))
-        cells = (((x + EXTENT) * (SIDE / (2 * EXTENT))).double().cpu().numpy() for x in shapes)
+        shapes = (face.shape(identity, look.expression, look.gaze) for look in (source, driving))
+        moved = (torch.cat([shape, outer], 1) for shape in shapes)
+        cells = (((x + EXTENT) * (SIDE / (2 * EXTENT))).double().cpu().numpy() for x in moved)
         fields = [self._field(*pair) for pair in zip(*cells, strict=True)]
-        return torch.from_numpy(np.stack(fields)).to(self.mean)
-
-    def _shape(self, identity: Tensor, expression: Tensor) -> Tensor:
-        """(b, 478, 3) head units."""
-        moved = identity @ self.identity_basis.flatten(1) + expression @ self.expression_basis.flatten(1)
-        return self.mean + moved.unflatten(1, self.mean.shape)
+        return torch.from_numpy(np.stack(fields)).to(identity)
 
     def _field(self, source: NDArray[np.float64], driving: NDArray[np.float64]) -> NDArray[np.float32]:
         """Vertices (n, 3) in cells to (4, SIDE, SIDE)."""
         moved = backward_displacement(
             source, driving, self.triangles, behind=self.holes, width=SIDE, height=SIDE, step=1
         )
-        for eye, iris in ((RIGHT_EYE, RIGHT_IRIS), (LEFT_EYE, LEFT_IRIS)):
+        contours = (LIPS_INNER, RIGHT_EYE, LEFT_EYE)
+        mouth, *eyes = (polygon_mask(driving[list(contour), :2], _WHOLE) for contour in contours)
+        for eye, iris in zip(eyes, (RIGHT_IRIS, LEFT_IRIS), strict=True):
             middle, rim = driving[iris[0], :2], driving[list(iris[1:]), :2]
             radius = np.linalg.norm(rim - middle, axis=1).mean()
             away = np.linalg.norm(_CENTRES - middle, axis=-1) / radius
-            weight = (_inside(driving, (eye,)) * np.clip(2 - away, 0, 1))[..., None]  # 1 on the iris, less around it
+            weight = (eye * np.clip(2 - away, 0, 1))[..., None]  # 1 on the iris, less around it
             moved += weight * (source[iris[0], :2] - middle - moved)
-        openings = [_inside(driving, contours) for contours in OPENINGS]
-        return np.concatenate([moved.transpose(2, 0, 1) * (2 * EXTENT / SIDE), np.stack(openings)]).astype(np.float32)
+        openings = np.stack([mouth, np.maximum(*eyes)])
+        return np.concatenate([moved.transpose(2, 0, 1) * (2 * EXTENT / SIDE), openings]).astype(np.float32)
 
     @in_float32
     def move(self, points: Tensor, field: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,17 +109,9 @@ class ExpressionFlow(nn.Module):
         grid = (points[..., :2] * points.new_tensor([1, -1]))[:, :, None] / (unit * EXTENT)
         found = F.grid_sample(field, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[..., 0].mT
         found = found * (points[..., 2:] / (2 * FRONT) + 0.5).clamp(0, 1)
-        shift, openings = found.split([2, len(OPENINGS)], -1)
+        shift, openings = found.split([2, OPENINGS], -1)
         shift = F.pad(shift * shift.new_tensor([1, -1]), (0, 1))
         return points + unit * shift, openings
-
-
-def _inside(points: NDArray[np.float64], contours: tuple[tuple[int, ...], ...]) -> NDArray[np.float32]:
-    """(SIDE, SIDE) share of each cell inside contours of points (n, 3) in cells."""
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    for contour in contours:
-        cv2.fillPoly(mask, [np.round((points[list(contour), :2] - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    return np.asarray(mask / 255, np.float32)
 
 
 def _ring(*, first: int) -> NDArray[np.int64]:

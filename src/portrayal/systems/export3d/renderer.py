@@ -129,7 +129,7 @@ class Renderer(nn.Module):
         self.rays = RayConfig(coarse_samples=coarse, fine_samples=fine, limits=None, box_size=config.box_size)
         self.mlps = TwoMlps(plane_channels, neurons=config.neurons, colours=config.colours + OFFSET * config.detail)
         widths = (config.colours, *config.upsampling)
-        given = GIVEN * config.detail + len(OPENINGS) * config.flow
+        given = GIVEN * config.detail + OPENINGS * config.flow
         self.super_resolution = nn.ModuleList(PlainBlock(c_in, c_out, given=given) for c_in, c_out in pairwise(widths))
         self.flow = ExpressionFlow() if config.flow else None
         self.background = Background(config.background, config.colours) if config.split else None

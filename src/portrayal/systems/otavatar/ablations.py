@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.resources import as_file
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from portrayal.systems.otavatar.model import Otavatar
 from portrayal.tracking import Progress
 from portrayal.train.options import RunOptions
 from portrayal.train.state import TrainState
-from portrayal.weights.model import embedded_file
+from portrayal.weights.model import embedded_path
 
 
 def controlled(**changes: Any) -> Callable[[Config], Config]:
@@ -54,10 +53,9 @@ def shared_generator(config: Config, data: Path, folder: Path) -> Path:
     """The weights file of a generator that no row has taught."""
     from portrayal.train.loop import train
 
-    resource = embedded_file("otavatar")
-    if resource.is_file() and config.generator == Config.compact().generator:
-        with as_file(resource) as path:
-            return path
+    shipped = embedded_path("otavatar")
+    if shipped is not None and config.generator == Config.compact().generator:
+        return shipped
     same = replace(config, controller=ControllerConfig())  # which the stage has no use for
     options = RunOptions(data=data, out=folder / "eg3d", cache=folder / "frames")
     return train(train_eg3d.STAGE, same, options, name="otavatar eg3d")

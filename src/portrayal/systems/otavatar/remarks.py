@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from portrayal.face.pose import rotation_to_angles
@@ -38,9 +39,9 @@ def photo_remarks(params: FaceParams) -> tuple[str, ...]:
 
 def motion_remarks(params: FaceParams) -> tuple[str, ...]:
     """What is to be said of a motion that is on its source already."""
-    yaw, pitch = FURTHEST_DEG
-    degrees = ((-yaw, -pitch), (yaw, pitch))
-    return (*turned_frames(beyond(params.rotation), degrees), *unsure_frames(params))
+    furthest = torch.tensor(FURTHEST_DEG).deg2rad()
+    turned = turned_frames(beyond(params.rotation), torch.stack([-furthest, furthest]))
+    return (*turned, *unsure_frames(params))
 
 
 def beyond(rotation: Tensor) -> Tensor:
