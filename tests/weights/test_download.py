@@ -13,7 +13,9 @@ import pytest
 from portrayal.cli import main
 from portrayal.errors import InputError, MissingFileError, PortrayalError
 from portrayal.weights import registry
+from portrayal.weights.convert import CONVERTERS
 from portrayal.weights.registry import RemoteWeights, find_weights, get_weights, list_weights, mirrored, weights_folder
+from portrayal.weights.remote import BY_HAND
 
 CONTENT = np.random.default_rng(0).bytes(700_000)
 
@@ -26,6 +28,7 @@ class Server:
     content: bytes = CONTENT
     break_after: int | None = None
     """Bytes of the body after which the connection is closed."""
+    content_type: str = "application/octet-stream"
     continues: bool = True
     """Whether Range is understood."""
     status: int | None = None
@@ -51,6 +54,7 @@ def server(monkeypatch):
             self.send_response(206 if start else 200)
             body = state.content[start:]
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Type", state.content_type)
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(state.content) - 1}/{len(state.content)}")
             self.end_headers()
@@ -141,6 +145,25 @@ def test_not_the_expected_file(folder, server, content, sentence):
     assert list(folder.iterdir()) == []
 
 
+def test_a_page_instead_of_the_file_is_not_its_beginning(folder, server):
+    server.content, server.content_type = b"<html>too many downloads today</html>", "text/html; charset=utf-8"
+    with pytest.raises(PortrayalError, match="a page came instead of the file; open it in a browser, or put it at"):
+        get_weights("thing")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_page_does_not_end_a_broken_download(folder, server):
+    server.break_after = 300_000
+    with pytest.raises(PortrayalError, match="broke off"):
+        get_weights("thing")
+    server.break_after, server.continues, server.content_type = None, False, "text/html"
+    with pytest.raises(PortrayalError, match="a page came"):
+        get_weights("thing")
+    server.continues, server.content_type = True, "application/octet-stream"
+    assert get_weights("thing").read_bytes() == CONTENT
+    assert server.ranges[-1] == "bytes=300000-"
+
+
 def test_a_damaged_file_is_fetched_again(folder, server):
     path = get_weights("thing")
     path.write_bytes(CONTENT[:1000])
@@ -227,6 +250,26 @@ def test_every_entry_is_complete():
         assert entry.size_bytes > 0
         assert entry.licence
         assert any(line.startswith(f"{name}: {entry.what}") for line in list_weights())
+
+
+def test_every_checkpoint_by_hand_is_complete():
+    for name, there in BY_HAND.items():
+        assert name not in registry.REMOTE
+        assert there.page.startswith("https://")
+        assert there.licence
+        assert there.what
+        assert there.convert.split()[:3] == ["portrayal", "weights", "convert"]
+        assert there.convert.split()[3] in CONVERTERS
+        assert any(line.startswith(f"{name}: {there.what}; by hand from {there.page}") for line in list_weights())
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_get_says_what_to_do_by_hand(folder, server, capsys, name):
+    assert main(["weights", "get", name]) == 2
+    sentence = capsys.readouterr().err
+    for part in (BY_HAND[name].page, f"(licence: {BY_HAND[name].licence})", f"then run: {BY_HAND[name].convert}"):
+        assert part in " ".join(sentence.split())
+    assert server.ranges == []
 
 
 def test_commands(folder, server, capsys):

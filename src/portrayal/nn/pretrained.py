@@ -88,8 +88,8 @@ def load_fan() -> Fan:
 def load_hopenet(path: Path | str) -> Hopenet:
     """
     Args:
-        path: `hopenet_robust_alpha1.pkl` or another snapshot of deep-head-pose, fetched by the user, or
-            what `portrayal weights convert hopenet` made of it.
+        path: what `portrayal weights get hopenet` fetched, another snapshot of deep-head-pose, or what
+            `portrayal weights convert hopenet` made of it.
     """
     return _fill(Hopenet(), read_checkpoint(path), str(path))
 

@@ -61,9 +61,12 @@ def _fetch(url: str, file: BinaryIO, path: Path, *, size_bytes: int, progress: P
     """Append what `file` still lacks, or all of it where the server cannot continue.
 
     Raises:
-        PortrayalError: it broke off (the file keeps what came), or the server sends more than the file should have.
+        PortrayalError: it broke off (the file keeps what came), or the server sends a page, or more than the file
+            should have.
     """
     with _open(url, file.tell(), path) as response:
+        if response.headers.get_content_type() == "text/html":
+            raise PortrayalError(f"{url}: a page came instead of the file; open it in a browser, or put it at {path}")
         if response.status != 206 or not _continues(response, file.tell()):
             _empty(file)
         while True:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from portrayal.errors import InputError, MissingFileError, PortrayalError
 from portrayal.weights.download import Progress, download, file_sha256
-from portrayal.weights.remote import REMOTE, RemoteWeights
+from portrayal.weights.remote import BY_HAND, REMOTE, RemoteWeights
 
 C = TypeVar("C")
 
@@ -65,7 +65,8 @@ def get_weights(name: str, *, offline: bool = False, progress: Progress | None =
         progress: called with (stage, bytes done, bytes in all).
 
     Raises:
-        InputError: no such name, the folder cannot be written, or the file is absent and `offline` is set.
+        InputError: no such name, it is one of `BY_HAND`, the folder cannot be written, or the file is absent and
+            `offline` is set.
         PortrayalError: no connection, it broke off, the disk is full, or what came is not what was expected.
     """
     remote, path = _remote(name), weights_path(name)
@@ -86,15 +87,23 @@ def mirrored(url: str) -> str:
 
 
 def list_weights() -> list[str]:
-    """One line about each entry of `REMOTE`: name, megabytes, licence, what it is, whether it is here."""
+    """One line about each entry of `REMOTE` and `BY_HAND`: name, what it is, megabytes, licence, where it is."""
     lines = []
     for name, remote in REMOTE.items():
         here = f"in {weights_path(name)}" if weights_path(name).is_file() else "not downloaded"
         lines.append(f"{name}: {remote.what}; {remote.size_bytes / 1e6:.1f} MB, {remote.licence}, {here}")
+    for name, there in BY_HAND.items():
+        lines.append(f"{name}: {there.what}; by hand from {there.page} ({there.licence}), then: {there.convert}")
     return lines
 
 
 def _remote(name: str) -> RemoteWeights:
+    if name in BY_HAND:
+        there = BY_HAND[name]
+        raise InputError(
+            f"{name} is fetched by hand, because no hash of it is known: get it from {there.page} "
+            f"(licence: {there.licence}), then run: {there.convert}"
+        )
     if name not in REMOTE:
         raise InputError(f"there are no weights named {name!r}; there are: {', '.join(sorted(REMOTE))}")
     return REMOTE[name]

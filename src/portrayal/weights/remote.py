@@ -1,7 +1,6 @@
-"""Weights that are downloaded when a user asks for them: where they are, and what they must be.
+"""Weights that the package does not contain: where they are, under which licence, and what they must be.
 
-Hopenet is not here: its file is on a page whose content nobody has published a hash of. `nn.pretrained.load_hopenet`
-takes a file that the user fetched.
+Hashes and sizes are those that public projects state. A checkpoint without them is fetched by hand.
 """
 
 from __future__ import annotations
@@ -13,11 +12,13 @@ LPIPS = (
     "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/"
     "082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights/v0.1"
 )
+GOOGLE_DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
+"""With the number of a file: the file itself, not the page that asks whether to download it."""
 
 
 @dataclass(frozen=True)
 class RemoteWeights:
-    """A file with weights that the package does not contain."""
+    """A file with weights that can be downloaded and checked."""
 
     url: str
     """Where it is; huggingface.co addresses follow HF_ENDPOINT."""
@@ -26,6 +27,18 @@ class RemoteWeights:
     licence: str
     what: str
     """What it is and what needs it, in a few words."""
+
+
+@dataclass(frozen=True)
+class WeightsByHand:
+    """An official checkpoint whose hash and size are not known, so that a user fetches it."""
+
+    page: str
+    """Where its authors link to it."""
+    licence: str
+    what: str
+    convert: str
+    """The command that makes a weights file of it."""
 
 
 REMOTE: dict[str, RemoteWeights] = {
@@ -113,5 +126,43 @@ REMOTE: dict[str, RemoteWeights] = {
         size_bytes=51_235_320,
         licence="Apache-2.0 (kinetics-i3d); TorchScript of StyleGAN-V",
         what="I3D on Kinetics-400, for FVD",
+    ),
+    "hopenet": RemoteWeights(
+        url=f"{GOOGLE_DRIVE}1m25PrSE7g9D2q2XJVMR6IA7RaCvWSzCR",
+        sha256="1e0c6ddfda0e19a679607480c10875020de29b3984f187ec311c5e0802b6b6d5",
+        size_bytes=95_924_799,
+        licence="Apache-2.0 (deep-head-pose); trained on 300W-LP",
+        what="Hopenet (hopenet_robust_alpha1.pkl), head pose from a picture; convert hopenet",
+    ),
+    "face-vid2vid": RemoteWeights(
+        url="https://huggingface.co/vinthony/SadTalker/resolve/"
+        "4aedd064359e623398a2d73eb8c253ebb2bd516c/facevid2vid_00189-model.pth.tar",
+        sha256="fbad01d46f0510276dc4521322dde6824a873a4222cd0740c85762e7067ea71d",
+        size_bytes=2_112_619_148,
+        licence="CC BY-NC 4.0 (zhanglonghao1992/One-Shot_Free-View_Neural_Talking_Head_Synthesis)",
+        what="face-vid2vid on VoxCeleb, 256 x 256, as SadTalker keeps it; convert face-vid2vid",
+    ),
+    "e4e-ffhq": RemoteWeights(
+        url=f"{GOOGLE_DRIVE}1cUv_reLE6k3604or78EranS7XzuVMWeO",
+        sha256="2ace1d9a8c05c10a399bcd500b8dda118f759ff1aac89dbdab7435f2136a0999",
+        size_bytes=1_201_649_680,
+        licence="MIT (encoder4editing); the StyleGAN2 inside is NVIDIA's, non-commercial",
+        what="encoder of e4e for FFHQ (e4e_ffhq_encode.pt); convert e4e",
+    ),
+}
+
+BY_HAND: dict[str, WeightsByHand] = {
+    "directions": WeightsByHand(
+        page="https://github.com/StelaBou/stylegan_directions_face_reenactment",
+        licence="none stated; trained with NVIDIA's StyleGAN2-ADA, non-commercial",
+        what="generator, e4e encoder and matrix A of the directions paper on VoxCeleb",
+        convert="portrayal weights convert directions stylegan-voxceleb.pt e4e-voxceleb.pt A_matrix.pt "
+        "-o directions.safetensors",
+    ),
+    "otavatar": WeightsByHand(
+        page="https://github.com/theEricMa/OTAvatar",
+        licence="CC BY-NC-SA 4.0, and NVIDIA's for EG3D, non-commercial",
+        what="controller and EG3D generator of OTAvatar",
+        convert="portrayal weights convert otavatar CHECKPOINT -o otavatar.safetensors",
     ),
 }
