@@ -16,6 +16,8 @@ def expressive(landmarks: Tensor, side: int) -> Tensor:
     """(b, 1, side, side): 1 on eyes and mouth, 0 elsewhere; landmarks (b, 478, 2 or more) in pixels."""
     at = torch.arange(side, device=landmarks.device) + 0.5
     points = landmarks[:, EXPRESSIVE]
-    dx, dy = points[..., 0, None] - at, points[..., 1, None] - at  # (b, n, side)
-    near = dy[..., :, None].square() + dx[..., None, :].square() < (MARGIN * side) ** 2
-    return near.any(1, keepdim=True).float()
+    across, down = ((points[..., axis, None] - at).square().unbind(1) for axis in (0, 1))  # of each point (b, side)
+    near = torch.zeros(len(landmarks), side, side, dtype=torch.bool, device=landmarks.device)
+    for dx, dy in zip(across, down, strict=True):  # one by one they stay in the processor's cache
+        near |= dy[:, :, None] + dx[:, None] < (MARGIN * side) ** 2
+    return near[:, None].float()

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from portrayal.nn.mobilefacenet import MobileFaceNet
 from portrayal.systems.otavatar import animate, autoencoding, train_decouple, train_eg3d
 from portrayal.systems.otavatar.autoencoding import pixel_weights, views_of
 from portrayal.systems.otavatar.config import AutoencodingConfig, Config
@@ -107,6 +108,30 @@ def test_the_face_is_compared_by_the_trackers_maps(batch: Batch) -> None:
     assert not any(p.grad is not None for p in state.frozen.parameters())
 
 
+def test_the_face_is_compared_by_who_it_is_in_its_own_view(batch: Batch) -> None:
+    config = replace(
+        JOINT,
+        autoencoding=replace(JOINT.autoencoding, identity=1),
+        decouple=replace(JOINT.decouple, identity_network="mobilefacenet"),
+    )
+    state = start(JOINT)
+    torch.manual_seed(1)
+    state.frozen["identity"] = MobileFaceNet().eval().requires_grad_(False)
+    copies, terms = autoencoding.copy_faces(state, state.networks["generator"], batch, config)
+    slope = torch.autograd.grad(terms["identity"], copies.view.picture)[0].abs().amax((1, 2, 3))
+    assert slope[:2].tolist() == [0, 0]
+    assert bool((slope[2:] > 0).all())
+    with pytest.raises(ValueError, match=r"needs a decouple\.identity_network"):
+        replace(JOINT, autoencoding=config.autoencoding)
+
+
+def test_momentum_is_the_generators_alone(batch: Batch) -> None:
+    config = replace(JOINT, eg3d=replace(JOINT.eg3d, momentum=0.9))
+    optimizers = start(config).optimizers
+    betas = {name: optimizer.param_groups[0]["betas"][0] for name, optimizer in optimizers.items()}
+    assert betas == {"generator": 0.9, "discriminator": 0.0, "encoder": 0.9}
+
+
 def test_it_learns_to_copy(trained: tuple[TrainState, list[float]]) -> None:
     errors = trained[1]
     assert errors[-1] < 0.6 * errors[0]
@@ -191,6 +216,20 @@ def test_inversion_begins_with_what_the_encoder_sees(
     train_decouple.load_weights(tmp_path / "both.safetensors", again)
     for name, x in again.averaged["encoder"].state_dict().items():
         torch.testing.assert_close(x, state.averaged["encoder"].state_dict()[name], atol=2e-2, rtol=2e-3)
+
+
+def test_decouple_can_teach_the_encoder(folder: Path) -> None:
+    config = replace(ALONE, decouple=replace(ALONE.decouple, finetune_encoder=True)).decoupled()
+    data = train_decouple.dataset(folder, config, 0, 2)
+    pairs = train_decouple.STAGE.collate([data[i] for i in range(2)])
+    state = start(config, train_decouple.STAGE)
+    w = torch.randn(4, config.generator.w_dim)
+    followed = train_decouple.followed_code(state, Faces.of(pairs), w)
+    torch.testing.assert_close(followed, w)
+    before = {name: p.detach().clone() for name, p in state.networks["encoder"].named_parameters()}
+    for _ in range(2):
+        train_decouple.train_step(state, pairs, config)
+    assert not any(torch.equal(p, before[name]) for name, p in state.networks["encoder"].named_parameters())
 
 
 def test_a_portrait_begins_as_the_encoder_sees_it(portrait: Portrait) -> None:

@@ -25,7 +25,7 @@ from portrayal.systems.export3d.detail import SourceView
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
-from portrayal.systems.export3d.renderer import View
+from portrayal.systems.export3d.renderer import Parted, View
 from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, Source
 
 
@@ -37,8 +37,8 @@ class Export3dSource(Source):
     """The portrait at the model's size."""
     features: SourceFeatures
     """Visual tokens, before any expression (Sec. 3.2)."""
-    background: Tensor | None
-    """(1, c, H / 4, W / 4), with `RendererConfig.split`."""
+    parted: Parted
+    """Background and matte."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,9 @@ def encode_source(model: Export3d, portrait: Portrait) -> Export3dSource:
     params = portrait.params
     look = Look(model.seen.limited(params.expression)[0], params.gaze)
     view = SourceView(picture, params.camera, params.identity, look)
-    network = model.renderer.background
     with _half(picture):
         features = model.generator.encode(picture, view.camera)
-        return Export3dSource(portrait, view, features, None if network is None else network(view))
+        return Export3dSource(portrait, view, features, model.renderer.part(view))
 
 
 def driving_pixels(model: Export3d) -> int | None:
@@ -120,9 +119,7 @@ def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> 
                 shown, planes = wanted, planes_of(model, source, codes_of(model, part))
                 flow = model.renderer.flow_of(source.view, look_of(model, part))
             rendered = model.renderer.look(planes, part.params.camera)
-            view = model.renderer.finish(
-                rendered, part.params.camera, source.view, background=source.background, flow=flow
-            )
+            view = model.renderer.finish(rendered, part.params.camera, source.view, parted=source.parted, flow=flow)
         yield view  # whoever takes it goes on in full precision
 
 

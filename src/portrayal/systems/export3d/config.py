@@ -144,12 +144,18 @@ class RendererConfig:
     """Neck and shoulders, which belong to the background, go where the neck goes; needs `split` and `detail`."""
     background: int = 16
     """Channels of the background's network at its finest."""
+    matte: int = 0
+    """Channels of a network that says what of the source goes with its head (`matte`), at its finest; needs `split` and
+    `detail`. 0: the rays' opacity decides."""
 
     def __post_init__(self) -> None:
-        if self.background % GROUPS:
-            raise ValueError(f"renderer.background {self.background} must be a multiple of {GROUPS}")
+        for name in ("background", "matte"):
+            if getattr(self, name) % GROUPS:
+                raise ValueError(f"renderer.{name} {getattr(self, name)} must be a multiple of {GROUPS}")
         if (self.flow or self.body) and not self.detail:
             raise ValueError("renderer.flow and renderer.body move what renderer.detail fetches; set it, too")
+        if (self.matte or self.body) and not (self.split and self.detail):
+            raise ValueError("renderer.matte and renderer.body part head and background; set split and detail, too")
 
 
 @dataclass(frozen=True)
@@ -209,6 +215,8 @@ class Config:
     """Of the stage adversarial (4.2)."""
     ema: float = 0.999
     """Decay of the weights' average, which ships."""
+    finish_alone: bool = False
+    """Train what comes after the rays alone, which is several times faster."""
 
     def __post_init__(self) -> None:
         if self.image_size < 32 or self.image_size & (self.image_size - 1):

@@ -96,6 +96,9 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
     """Adam for generator and renderer, and one for the discriminator where there is one (4.2)."""
     model = model_of(modules)
     model.expression_encoder.requires_grad_(config.clebs.encoding == "end-to-end")
+    if config.finish_alone:
+        for part in (model.expression_encoder, model.generator, model.renderer.mlps):
+            part.requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     chosen: dict[str, torch.optim.Optimizer] = {
         "model": torch.optim.Adam(trained, lr=config.learning_rate, betas=config.betas)

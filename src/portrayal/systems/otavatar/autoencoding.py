@@ -22,7 +22,7 @@ from portrayal.nn.rendering.head import face_crop, silhouette
 from portrayal.systems.otavatar.config import AutoencodingConfig, Config
 from portrayal.systems.otavatar.encoder import FaceEncoder
 from portrayal.systems.otavatar.generator import Drawn, TriplaneGenerator, View
-from portrayal.systems.otavatar.losses import perceptual
+from portrayal.systems.otavatar.losses import identity, identity_network, perceptual
 from portrayal.train.stage import Batch
 from portrayal.train.state import TrainState
 
@@ -51,9 +51,18 @@ def networks(config: Config) -> dict[str, nn.Module]:
 
 
 def frozen(config: Config) -> dict[str, nn.Module]:
-    """The network of the perceptual loss, where that has a weight."""
+    """The networks of the perceptual and of the identity loss, where these have a weight.
+
+    Raises:
+        InputError: the weights of the latter are not here; says how to get them.
+    """
     chosen = config.autoencoding
-    return {"perceptual": TrackerMaps(FACE_PIXELS)} if chosen.is_on and chosen.perceptual else {}
+    if not chosen.is_on:
+        return {}
+    networks: dict[str, nn.Module] = {"perceptual": TrackerMaps(FACE_PIXELS)} if chosen.perceptual else {}
+    if chosen.identity:
+        networks["identity"] = identity_network(config.decouple.identity_network)
+    return networks
 
 
 def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
@@ -87,6 +96,10 @@ def copy_faces(
     terms = {"pixel": pixel_difference(copies.view, views, config.autoencoding)}
     if "perceptual" in state.frozen:
         terms["perceptual"] = face_difference(state.frozen["perceptual"], copies.view, views)
+    if "identity" in state.frozen:
+        assert copies.view.picture is not None
+        made, true, at = (x[views.others :] for x in (copies.view.picture, views.picture, views.landmarks))
+        terms["identity"] = identity(state.frozen["identity"], made.float(), true, at)
     remembered = cast(Remembered, state.networks["remembered"])
     remembered.add(codes.detach())
     told = views.camera[torch.arange(len(remembered.codes), device=codes.device) % len(codes)]

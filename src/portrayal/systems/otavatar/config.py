@@ -14,6 +14,8 @@ from portrayal.nn.arcface import STAGES
 from portrayal.nn.rendering.volume import RayConfig
 from portrayal.nn.triplane import PlaneAxes
 
+IdentityName = Literal["arcface", "mobilefacenet", "none"]
+
 
 @dataclass(frozen=True)
 class GeneratorConfig:
@@ -89,6 +91,8 @@ class Eg3dConfig:
 
     generator_rate: float = 0.0025
     discriminator_rate: float = 0.002
+    momentum: float = 0.0
+    """beta1 of the generator's Adam; where it mostly copies pictures, the usual 0.9 teaches it sooner."""
     discriminator_base: int = 32768
     """Channels x resolution of the discriminator."""
     discriminator_max: int = 512
@@ -135,6 +139,8 @@ class AutoencodingConfig:
     is the heavier one's."""
     perceptual: float = 1.0
     """Of the embedded tracker's maps of the face, in the picture's own view."""
+    identity: float = 0.0
+    """Of the distance between the embeddings of the faces in their own views, by `DecoupleConfig.identity_network`."""
     latent: float = 1.0
     """Of the distance between the distributions of the mapping network's w and the encoder's."""
     encoder_side: int = 256
@@ -143,7 +149,7 @@ class AutoencodingConfig:
     """Of the four stages of the encoder's trunk; multiples of 16."""
     units: tuple[int, ...] = tuple(units for _, units in STAGES)
     encoder_rate: float = 5e-4
-    """Learning rate of the encoder."""
+    """Learning rate of the encoder, in `decouple` too if that teaches it."""
     mapping_factor: float = 5.0
     """How many times the generator's learning rate the mapping network has, to follow the encoder."""
     discriminator_from: int = 0
@@ -202,6 +208,9 @@ class DecoupleConfig:
     """Let the controller learn from the last two pictures, too (code); Algorithm 1 teaches the generator alone."""
     controller_rate: float = 1e-3
     generator_rate: float = 1e-4
+    finetune_encoder: bool = False
+    """Let the encoder, where there is one, learn from the last two pictures, as if w_id followed it; no paper's. With
+    few inner steps it is what the encoder says that is shown."""
     decay_every_steps: int = 10_000
     """Both rates are multiplied by 0.2 after as many steps each time."""
     clip: float = 1.0
@@ -210,7 +219,7 @@ class DecoupleConfig:
     """tracker: maps of the embedded tracker, where VGG-19 is not at hand."""
     tracker_side: int = SIDE
     """Side to which the pictures are brought for these maps."""
-    identity_network: Literal["arcface", "mobilefacenet", "none"] = "arcface"
+    identity_network: IdentityName = "arcface"
     losses: LossWeights = field(default_factory=LossWeights)
     batch: int = 8
     """The paper's, after a remark in the code."""
@@ -269,6 +278,8 @@ class Config:
         g = self.generator
         if self.autoencoding.is_on and g.z_dim != g.w_dim:
             raise ValueError(f"autoencoding needs generator.z_dim and w_dim to be alike, got {g.z_dim} and {g.w_dim}")
+        if self.autoencoding.identity and self.decouple.identity_network == "none":
+            raise ValueError("autoencoding.identity needs a decouple.identity_network; set it to 0 where there is none")
 
     @classmethod
     def tiny(cls) -> Self:
@@ -333,6 +344,7 @@ class Config:
                 framing=1.3,
                 head_prior=True,
                 background=16,
+                super_clamp=None,  # bfloat16 reaches as far as float32
             ),
             controller=ControllerConfig(width=128),
             eg3d=Eg3dConfig(

@@ -24,7 +24,7 @@ from portrayal.nn.arcface import identity_distance
 from portrayal.nn.pretrained import DEV_WEIGHTS, development_weights, load_arcface, load_mobilefacenet, load_vgg19
 from portrayal.nn.rendering.density import density_monotonicity, density_variation, random_points
 from portrayal.nn.stylegan2_layers import full_precision
-from portrayal.systems.otavatar.config import DecoupleConfig, LossWeights
+from portrayal.systems.otavatar.config import DecoupleConfig, IdentityName, LossWeights
 from portrayal.systems.otavatar.generator import TriplaneGenerator, View
 from portrayal.systems.otavatar.pairs import Faces
 
@@ -45,17 +45,25 @@ def feature_networks(config: DecoupleConfig) -> dict[str, nn.Module]:
         chosen["perceptual"] = (
             load_vgg19() if config.perceptual_network == "vgg19" else TrackerMaps(config.tracker_side)
         )
-    if config.losses.identity and config.identity_network == "arcface":
-        chosen["identity"] = load_arcface()
-    elif config.losses.identity:
-        path = development_weights()
-        if path is None:
-            raise InputError(
-                f"the identity term needs MobileFaceNet's weights; set {DEV_WEIGHTS} to the folder with its "
-                "mobilefacenet.npz, or decouple.losses.identity to 0"
-            )
-        chosen["identity"] = load_mobilefacenet(path)
+    if config.losses.identity:
+        chosen["identity"] = identity_network(config.identity_network)
     return chosen
+
+
+def identity_network(name: IdentityName) -> nn.Module:
+    """
+    Raises:
+        InputError: its weights are not here; says how to get them.
+    """
+    if name == "arcface":
+        return load_arcface()
+    path = development_weights()
+    if path is None:
+        raise InputError(
+            f"the identity term needs MobileFaceNet's weights; set {DEV_WEIGHTS} to the folder with its "
+            "mobilefacenet.npz, or the weights of that term (decouple.losses.identity, autoencoding.identity) to 0"
+        )
+    return load_mobilefacenet(path)
 
 
 def view_loss(view: View, faces: Faces, networks: Mapping[str, nn.Module], weights: LossWeights) -> Tensor:

@@ -15,7 +15,7 @@ from portrayal.errors import InputError
 from portrayal.media.image import to_uint8
 from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.controller import Controller
-from portrayal.systems.otavatar.encoder import build_encoder
+from portrayal.systems.otavatar.encoder import FaceEncoder, build_encoder
 from portrayal.systems.otavatar.generator import TriplaneGenerator
 from portrayal.systems.otavatar.inversion import find_identity, first_identity, view_faces
 from portrayal.systems.otavatar.losses import density_loss, feature_networks, view_loss
@@ -32,20 +32,22 @@ CONTROLLER, GENERATOR, ENCODER = "controller", "generator", "encoder"
 
 def networks(config: Config) -> dict[str, nn.Module]:
     """Controller and generator; the latter's mapping network, which nothing is drawn through, stays as it is, and so
-    does an encoder."""
+    does an encoder, unless it is finetuned."""
     generator = TriplaneGenerator(config.generator)
     generator.backbone.mapping.requires_grad_(False)
     controller = Controller(config.controller, layers=generator.layers, w_dim=config.generator.w_dim)
     chosen: dict[str, nn.Module] = {GENERATOR: generator, CONTROLLER: controller}
     encoder = build_encoder(config)
-    return chosen if encoder is None else chosen | {ENCODER: encoder.requires_grad_(False)}
+    return chosen if encoder is None else chosen | {ENCODER: encoder.requires_grad_(config.decouple.finetune_encoder)}
 
 
 def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
-    """Those of the official recipe."""
+    """Those of the official recipe, and the encoder's."""
     settings = config.decouple
     generator = [p for p in modules[GENERATOR].parameters() if p.requires_grad]
-    return {
+    encoder = [p for p in modules[ENCODER].parameters() if p.requires_grad] if ENCODER in modules else []
+    own = {ENCODER: torch.optim.Adam(encoder, lr=config.autoencoding.encoder_rate)} if encoder else {}
+    return own | {
         CONTROLLER: torch.optim.AdamW(
             modules[CONTROLLER].parameters(), lr=settings.controller_rate, betas=(0.5, 0.999), weight_decay=1
         ),
@@ -96,9 +98,10 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
             state.backward(motion_loss)
             state.step_optimizer(CONTROLLER, clip=settings.clip)
 
-    learners = (GENERATOR, CONTROLLER) if settings.finetune_controller else (GENERATOR,)
+    learners = [GENERATOR, *([CONTROLLER] * settings.finetune_controller), *([ENCODER] * (ENCODER in state.optimizers))]
     with state.only(*learners):  # lines 15 and 16
-        loss = pair_loss(state, generator, controller(faces.window), w, bias, faces, config, enlarge=True)
+        followed = followed_code(state, faces, w) if ENCODER in learners else w
+        loss = pair_loss(state, generator, controller(faces.window), followed, bias, faces, config, enlarge=True)
         state.backward(loss)
         for name in learners:
             state.step_optimizer(name, clip=settings.clip)
@@ -130,6 +133,12 @@ def first_code(state: TrainState, generator: TriplaneGenerator, faces: Faces, mo
     encoder = dict(state.averaged.items()).get(ENCODER)
     first = first_identity(encoder, generator.w_mean, faces.picture, motion)
     return first if encoder is None else first.unflatten(0, (2, -1)).mean(0)
+
+
+def followed_code(state: TrainState, faces: Faces, w: Tensor) -> Tensor:
+    """w (2 b, w_dim) as it is, with the gradient of what the encoder says of both faces of each pair on average."""
+    codes = cast(FaceEncoder, state.networks[ENCODER])(faces.picture).unflatten(0, (2, -1)).mean(0)
+    return w + (codes - codes.detach()).repeat(2, 1)
 
 
 def pair_loss(

@@ -53,21 +53,23 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
     own = [(drawing, 1.0), (list(generator.backbone.mapping.parameters()), faster)]
     opponents = [(list(modules["discriminator"].parameters()), 1.0)]
     return {
-        "generator": adam(own, settings.generator_rate, every=settings.density_every_steps),
+        "generator": adam(own, settings.generator_rate, every=settings.density_every_steps, momentum=settings.momentum),
         "discriminator": adam(opponents, settings.discriminator_rate, every=settings.r1_every_steps),
         **autoencoding.optimizers(modules, config),
     }
 
 
-def adam(groups: list[tuple[list[nn.Parameter], float]], rate: float, *, every: int) -> torch.optim.Adam:
+def adam(
+    groups: list[tuple[list[nn.Parameter], float]], rate: float, *, every: int, momentum: float = 0.0
+) -> torch.optim.Adam:
     """Adam whose rate and betas make up for a regulariser that acts in every n-th step (StyleGAN2, appendix B).
 
     Args:
-        groups: parameters with a factor on the rate. every: n.
+        groups: parameters with a factor on the rate. every: n. momentum: beta1.
     """
     share = every / (every + 1)
     given = [{"params": parameters, "lr": rate * share * factor} for parameters, factor in groups]
-    return torch.optim.Adam(given, betas=(0.0, 0.99**share))
+    return torch.optim.Adam(given, betas=(momentum, 0.99**share))
 
 
 def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batch]:
