@@ -7,6 +7,7 @@ from typing import Any
 
 from portrayal.train.batches import Share
 from portrayal.train.launch import launch
+from portrayal.train.memory import keep_freed_memory
 from portrayal.train.options import RunOptions
 from portrayal.train.process import Process
 from portrayal.train.run_folder import open_run
@@ -31,6 +32,7 @@ def train(stage: Stage, config: Any, options: RunOptions, *, name: str = "") -> 
     """
     Share(config.batch, processes=options.devices * options.num_nodes, parts=options.accumulate)
     open_run(options, config, name)
+    keep_freed_memory()
     with Process(stage, config, options, launch(options)) as process:
         state = process.state
         while state.step < config.steps:

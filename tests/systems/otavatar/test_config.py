@@ -25,6 +25,14 @@ def test_presets_survive_being_written(name: str) -> None:
     assert config.decoupled().batch == config.decouple.batch
 
 
+def test_a_photo_is_inverted_without_the_network_of_the_identity_term() -> None:
+    """Which the package does not hold."""
+    compact = Config.compact()
+    assert compact.decouple.losses.identity > 0
+    assert compact.inversion.losses == replace(compact.decouple.losses, identity=0)
+    assert Config.official().inversion.losses == Config.official().decouple.losses
+
+
 def test_bad_combinations_are_explained() -> None:
     with pytest.raises(ValueError, match="frames must be 27"):
         ControllerConfig(frames=25)  # type: ignore[arg-type]

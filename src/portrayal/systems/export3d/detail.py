@@ -60,7 +60,7 @@ class Background(UNet):
         """(b, colours, H / 4, W / 4) in [0, 1]; `matte` as `matte.Matte` gives it."""
         hidden = source.hidden if matte is None else torch.maximum(source.hidden, matte.detach())
         x = torch.cat([(2 * source.picture - 1) * (1 - hidden), hidden], 1)
-        return torch.sigmoid(super().forward(x).float())
+        return torch.sigmoid(self.pass_through(x).float())
 
 
 class Lift(nn.Module):

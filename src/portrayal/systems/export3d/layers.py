@@ -45,7 +45,7 @@ class UNet(nn.Module):
             coming = leaving
         self.last = nn.Conv2d(coming, c_out, 3, 1, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def pass_through(self, x: Tensor) -> Tensor:
         """(b, c_in, H, W) to (b, c_out, H / finest, W / finest)."""
         maps = [x]
         for block in self.down:

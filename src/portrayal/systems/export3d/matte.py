@@ -34,7 +34,7 @@ class Matte(UNet):
 
     def forward(self, source: SourceView) -> Tensor:
         around = around_head(source.camera, side=source.picture.shape[-1])
-        more = super().forward(torch.cat([2 * source.picture - 1, around], 1)).float()
+        more = self.pass_through(torch.cat([2 * source.picture - 1, around], 1)).float()
         return torch.sigmoid(SHARPNESS * around[:, 2:] + more)
 
 

@@ -244,15 +244,15 @@ class Renderer(nn.Module):
             points, opened = self.flow.move(points, flow)
             openings = [opened.mT.unflatten(-1, source.picture.shape[-2:])]
         places = places_in_source(points, offset, source.camera).mT.unflatten(-1, source.picture.shape[-2:])
+        hidden, head = source.hidden if parted.matte is None else parted.matte, opacity[:, None]
         if parted.matte is not None:
-            head, hidden = sample(parted.matte, places), parted.matte
-        else:
-            head, hidden = opacity[:, None] if self.config.split else None, source.hidden
-        pixels = fetch(source.picture, places, head, moved)
-        given = torch.cat([2 * pixels - 1, left_behind(hidden, head, moved), *openings], 1)
+            head = sample(parted.matte, places)
+        shown = head if self.config.split else None
+        pixels = fetch(source.picture, places, shown, moved)
+        given = torch.cat([2 * pixels - 1, left_behind(hidden, shown, moved), *openings], 1)
         x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
         made, share = (image.float() + 1) / 2, torch.sigmoid(self.share(x).float())
-        fetched = Fetched(made, share, places, head, moved)
+        fetched = Fetched(made, share, places, shown, moved)
         return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, fetched)
 
     def _body(self, source: SourceView | None, camera: Tensor) -> Tensor | None:

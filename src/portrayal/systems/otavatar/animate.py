@@ -114,7 +114,7 @@ def tune_source(
         progress("finding the identity", 1, 1)
         return source.as_avatar(known)
     parts = [KeptFile(folder, f"{key}.{phase}.part.safetensors") for phase in ("identity", "generator")]
-    networks = {name: net.to(faces.picture.device) for name, net in feature_networks(model.config.decouple).items()}
+    networks = {name: net.to(faces.picture.device) for name, net in feature_networks(model.config.inversion).items()}
     found = _inverted(model, source, faces, networks, _watch(model, parts[0], "finding the identity", progress))
     if model.config.avatar.tuning_steps:
         found = _tuned(model, found, faces, networks, _watch(model, parts[1], "tuning the generator", progress))
@@ -130,7 +130,7 @@ def avatar_key(model: Otavatar, faces: Faces) -> str:
     """A name that changes with the framed photo, what was measured on it, the model's weights and the settings."""
     about = {
         "weights": mark_of(model),
-        "decouple": asdict(model.config.decouple),
+        "decouple": asdict(model.config.inversion),
         "avatar": asdict(model.config.avatar),
     }
     return digest_of(about, {f.name: getattr(faces, f.name) for f in fields(Faces)})

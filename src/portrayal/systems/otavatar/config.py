@@ -244,6 +244,8 @@ class AvatarConfig:
 
     identity_steps: int | None = None
     """N_id for one photo; None: as in training."""
+    identity_loss: bool = True
+    """Whether the identity term of the training counts here, too; off, nobody needs its network to use the model."""
     patience: int = 20
     """Steps without progress after which either of both stops."""
     save_every_steps: int = 10
@@ -350,6 +352,7 @@ class Config:
             eg3d=Eg3dConfig(
                 discriminator_base=4096,
                 discriminator_max=128,
+                momentum=0.9,
                 photo_share=0.3,
                 swap_fade_images=20_000,
                 augment_span_images=50_000,
@@ -357,26 +360,28 @@ class Config:
             autoencoding=AutoencodingConfig(
                 pixel=10.0,
                 perceptual=2.0,
+                parts=6.0,
+                identity=1.0,
                 encoder_side=64,
                 channels=(32, 64, 96, 80),
                 units=(2, 2, 4, 2),
                 discriminator_from=3_600,
             ),
             decouple=DecoupleConfig(
-                identity_steps=6,  # the encoder has found most of it
-                motion_steps=5,
+                identity_steps=1,  # the encoder learns to find it
+                motion_steps=1,
+                finetune_encoder=True,
                 controller_start="live",  # from the average, a twentieth of what is learned would remain
                 finetune_controller=True,
                 perceptual_network="tracker",
                 tracker_side=128,
-                identity_network="none",
-                losses=LossWeights(
-                    gram=0, identity=0, monotonic=0
-                ),  # a head ends behind, the background is no part of it
+                identity_network="mobilefacenet",
+                losses=LossWeights(gram=0, monotonic=0),  # a head ends behind, the background is no part of it
+                generator_rate=5e-4,
                 batch=4,
-                steps=160,
+                steps=1_000,
             ),
-            avatar=AvatarConfig(identity_steps=60, tuning_steps=30),
+            avatar=AvatarConfig(identity_steps=60, identity_loss=False, tuning_steps=80, tuning_rate=2e-3),
             batch=8,
             steps=4_100,
             ema=0.995,
@@ -401,8 +406,10 @@ class Config:
 
     @property
     def inversion(self) -> DecoupleConfig:
-        """How a photo is inverted."""
-        return replace(self.decouple, identity_steps=self.avatar.identity_steps or self.decouple.identity_steps)
+        """How a photo is inverted and the generator tuned to it."""
+        wanted, trained = self.avatar, self.decouple
+        losses = trained.losses if wanted.identity_loss else replace(trained.losses, identity=0)
+        return replace(trained, identity_steps=wanted.identity_steps or trained.identity_steps, losses=losses)
 
     def decoupled(self) -> Self:
         """As the stage `decouple` trains it."""

@@ -61,7 +61,7 @@ def identity_network(name: IdentityName) -> nn.Module:
     if path is None:
         raise InputError(
             f"the identity term needs MobileFaceNet's weights; set {DEV_WEIGHTS} to the folder with its "
-            "mobilefacenet.npz, or the weights of that term (decouple.losses.identity, autoencoding.identity) to 0"
+            "mobilefacenet.npz, or decouple.losses.identity to 0 (in the stage eg3d: autoencoding.identity)"
         )
     return load_mobilefacenet(path)
 

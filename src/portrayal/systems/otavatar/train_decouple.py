@@ -46,12 +46,15 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
     settings = config.decouple
     generator = [p for p in modules[GENERATOR].parameters() if p.requires_grad]
     encoder = [p for p in modules[ENCODER].parameters() if p.requires_grad] if ENCODER in modules else []
-    own = {ENCODER: torch.optim.Adam(encoder, lr=config.autoencoding.encoder_rate)} if encoder else {}
-    return own | {
+    own: dict[str, torch.optim.Optimizer] = {}
+    if encoder:
+        own[ENCODER] = torch.optim.Adam(encoder, lr=config.autoencoding.encoder_rate)
+    return {
         CONTROLLER: torch.optim.AdamW(
             modules[CONTROLLER].parameters(), lr=settings.controller_rate, betas=(0.5, 0.999), weight_decay=1
         ),
         GENERATOR: torch.optim.Adam(generator, lr=settings.generator_rate, betas=(0.9, 0.9999)),
+        **own,
     }
 
 

@@ -53,7 +53,7 @@ def tune_generator(
         return Descent(learned, optimizer, limited=list(learned.values()), clip=config.decouple.clip)
 
     def objective(_: Mapping[str, Tensor], step: int) -> Tensor:
-        loss = view_loss(copy.view(copy.planes(ws), ws, faces.camera), faces, networks, config.decouple.losses)
+        loss = view_loss(copy.view(copy.planes(ws), ws, faces.camera), faces, networks, config.inversion.losses)
         if not settings.locality:
             return loss
         other = other_latents(generator, ws, faces.camera, radius=settings.radius, step=step)
