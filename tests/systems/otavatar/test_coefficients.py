@@ -15,9 +15,11 @@ from portrayal.face.camera import (
     world_to_picture,
 )
 from portrayal.face.morphable import fit_params, load_face_model
+from portrayal.face.topology import MIRROR
 from portrayal.systems.otavatar.coefficients import (
     face_coefficients,
     face_square,
+    mirror_coefficients,
     own_coefficients,
     square_camera,
     window_frames,
@@ -47,6 +49,22 @@ def test_rows(params) -> None:
     moved = 4 / (FOCAL * SIZE) * distance[0]
     torch.testing.assert_close(rows[1, 67] - rows[0, 67], moved, atol=0.01, rtol=0)
     torch.testing.assert_close(face_coefficients(params, width=SIZE, height=SIZE, rows=70), rows[:, :70])
+
+
+@pytest.mark.parametrize("rows", [70, 73])
+def test_a_mirrored_face_has_the_mirrored_rows(rows) -> None:
+    landmarks = torch.from_numpy(draw_face(SIZE, (70, 62), 32, 0.2)[1])[None]
+    mirrored = landmarks[:, list(MIRROR)] * torch.tensor([-1.0, 1, 1]) + torch.tensor([SIZE, 0.0, 0])
+    here, there = (
+        face_coefficients(
+            fit_params(load_face_model(), points, width=SIZE, height=SIZE), width=SIZE, height=SIZE, rows=rows
+        )
+        for points in (landmarks, mirrored)
+    )
+    torch.testing.assert_close(mirror_coefficients(here)[:, 64:], there[:, 64:], atol=5e-3, rtol=0)
+    assert (here[:, 64:] - there[:, 64:]).abs().max() > 0.1
+    torch.testing.assert_close(mirror_coefficients(mirror_coefficients(here)), here)
+    assert bool((mirror_coefficients(here)[:, :64].abs() == here[:, :64].abs()).all())
 
 
 def test_the_square_brings_the_head_to_the_distance_of_eg3d(params) -> None:

@@ -8,7 +8,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from portrayal.errors import InputError
+from portrayal.face.camera import mirror_camera
+from portrayal.face.topology import MIRROR
 from portrayal.systems.otavatar import train_decouple, train_eg3d
+from portrayal.systems.otavatar.coefficients import mirror_coefficients
 from portrayal.systems.otavatar.config import Config, LossWeights
 from portrayal.systems.otavatar.pairs import Faces, FramePairs
 from portrayal.train.loop import RunOptions, train
@@ -57,6 +60,26 @@ def test_samples_are_two_frames_of_one_clip(folder) -> None:
     assert all(torch.equal(data[1][name], value) for name, value in sample.items())
     irises = sample["source_landmarks"][[468, 473]]
     assert bool(((irises > 4) & (irises < 28)).all())
+
+
+def test_some_pairs_are_photos_and_some_are_mirrored(folder) -> None:
+    """A photo says nothing about time; a mirror shows the picture, its points and its camera together."""
+    photos = FramePairs(folder, "train", size=32, seed=0, samples=4, rows=73, photo_share=0.999)
+    sample = photos[0]
+    assert torch.equal(sample["driving_window"], sample["driving_window"][:, :1].expand(-1, 27))
+    assert not torch.equal(sample["source_window"], sample["driving_window"])
+    plain = FramePairs(folder, "train", size=32, seed=0, samples=12, rows=73)
+    mirrors = FramePairs(folder, "train", size=32, seed=0, samples=12, rows=73, mirror=True)
+    pairs = [(plain[i], mirrors[i]) for i in range(12)]
+    turned = [b for a, b in pairs if not torch.equal(a["source_picture"], b["source_picture"])]
+    assert 2 < len(turned) < 10
+    one, other = next((a, b) for a, b in pairs if not torch.equal(a["source_picture"], b["source_picture"]))
+    flipped = one["source_picture"].flip(-1).float()
+    assert (other["source_picture"].float() - flipped).abs().mean() < 3
+    x = 32 - one["source_landmarks"][list(MIRROR), 0]
+    torch.testing.assert_close(other["source_landmarks"][:, 0], x, atol=0.05, rtol=0)
+    torch.testing.assert_close(other["source_camera"], mirror_camera(one["source_camera"]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(other["source_window"].mT, mirror_coefficients(one["source_window"].mT))
 
 
 def test_the_order_of_algorithm_1(batch, monkeypatch) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from portrayal.data.expressions import mirror_signs
 from portrayal.errors import InputError
 from portrayal.face.camera import (
     FACE_DEPTH,
@@ -23,8 +24,12 @@ from portrayal.face.camera import (
     picture_size,
     split_camera,
 )
+from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import rotation_to_angles
-from portrayal.types import FaceParams
+from portrayal.types import EXPRESSION_SIZE, FaceParams
+
+SIDEWAYS = (0, 2, 3, 7)
+"""Rows after the expression that a mirror turns round: yaw, roll, the place to the right, and that of the square."""
 
 
 def face_coefficients(params: FaceParams, *, width: float, height: float, rows: int) -> Tensor:
@@ -45,6 +50,14 @@ def face_coefficients(params: FaceParams, *, width: float, height: float, rows: 
         picture = centre.new_tensor([width, height])
         parts.append(torch.cat([(side / max(width, height)).log()[:, None], 2 * centre / picture - 1], 1))
     return torch.cat(parts, 1)
+
+
+def mirror_coefficients(coefficients: Tensor) -> Tensor:
+    """(..., rows) of a face as a mirror shows it."""
+    signs = torch.ones(coefficients.shape[-1])
+    signs[:EXPRESSION_SIZE] = mirror_signs(load_face_model().expression_basis)
+    signs[[i + EXPRESSION_SIZE for i in SIDEWAYS if i + EXPRESSION_SIZE < len(signs)]] = -1
+    return coefficients * signs.to(coefficients)
 
 
 def own_coefficients(params: FaceParams, *, rows: int) -> Tensor:

@@ -221,6 +221,10 @@ class DecoupleConfig:
     """Side to which the pictures are brought for these maps."""
     identity_network: IdentityName = "arcface"
     losses: LossWeights = field(default_factory=LossWeights)
+    photo_share: float = 0.0
+    """Of the pairs that are a photo and its face moved by meshwarp instead of two frames of a clip. Not the paper's."""
+    mirror: bool = False
+    """Mirror every second pair. Not the paper's."""
     batch: int = 8
     """The paper's, after a remark in the code."""
     steps: int = 2000
@@ -378,6 +382,8 @@ class Config:
                 identity_network="mobilefacenet",
                 losses=LossWeights(gram=0, monotonic=0),  # a head ends behind, the background is no part of it
                 generator_rate=5e-4,
+                photo_share=0.25,
+                mirror=True,
                 batch=4,
                 steps=1_000,
             ),

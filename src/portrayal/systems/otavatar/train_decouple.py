@@ -74,6 +74,8 @@ def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batc
         samples=samples,
         rows=config.controller.rows,
         framing=config.generator.framing,
+        photo_share=config.decouple.photo_share,
+        mirror=config.decouple.mirror,
     )
 
 
