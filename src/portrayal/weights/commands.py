@@ -32,7 +32,8 @@ class Weights:
     action: Positional[Literal["list", "get", "convert"]]
     """List what there is, get one of it, or convert a checkpoint of somebody else's."""
     name: Annotated[Positional[str | None], arg(metavar="NAME", help_behavior_hint="")] = None
-    """Which weights to get, or the kind of the checkpoint: face-vid2vid, directions, e4e, otavatar or hopenet."""
+    """Which weights to get, or the kind of the checkpoint: face-vid2vid, directions, e4e, eg3d, otavatar or
+    hopenet."""
     files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE", help_behavior_hint="")] = ()
     """The checkpoint to convert; directions has three, in any order."""
     output: Output = None

@@ -159,6 +159,12 @@ BY_HAND: dict[str, WeightsByHand] = {
         convert="portrayal weights convert directions stylegan-voxceleb.pt e4e-voxceleb.pt A_matrix.pt "
         "-o directions.safetensors",
     ),
+    "eg3d": WeightsByHand(
+        page="https://catalog.ngc.nvidia.com/orgs/nvidia/teams/research/models/eg3d",
+        licence="NVIDIA Source Code License, non-commercial",
+        what="EG3D's generator for FFHQ (ffhqrebalanced512-128.pkl or ffhq512-128.pkl), where otavatar can start from",
+        convert="portrayal weights convert eg3d ffhqrebalanced512-128.pkl -o eg3d.safetensors",
+    ),
     "otavatar": WeightsByHand(
         page="https://github.com/theEricMa/OTAvatar",
         licence="CC BY-NC-SA 4.0, and NVIDIA's for EG3D, non-commercial",

@@ -8,6 +8,7 @@ from pathlib import Path
 from portrayal.errors import InputError
 from portrayal.weights.convert.directions import convert_directions
 from portrayal.weights.convert.e4e import convert_e4e
+from portrayal.weights.convert.eg3d import convert_eg3d
 from portrayal.weights.convert.hopenet import convert_hopenet
 from portrayal.weights.convert.mmfa import convert_face_vid2vid
 from portrayal.weights.convert.otavatar import convert_otavatar
@@ -30,6 +31,7 @@ def of_one_file(convert: Callable[[Path, Path], None]) -> Converter:
 CONVERTERS: dict[str, Converter] = {
     "directions": convert_directions,
     "e4e": of_one_file(convert_e4e),
+    "eg3d": of_one_file(convert_eg3d),
     "face-vid2vid": of_one_file(convert_face_vid2vid),
     "hopenet": of_one_file(convert_hopenet),
     "otavatar": of_one_file(convert_otavatar),
