@@ -208,7 +208,7 @@ def test_inversion_begins_with_what_the_encoder_sees(
     average = start(config, train_decouple.STAGE)
     train_decouple.load_weights(path, average)
     del average.averaged["encoder"]
-    without = train_decouple.identity_phase(average, Faces.of(pairs), config)[2]
+    without = train_decouple.identity_phase(average, Faces.of(pairs), config)[2]["identity_first"]
     assert float(with_encoder["identity_first"]) < 0.9 * float(without)
 
     train_decouple.save_weights(tmp_path / "both.safetensors", state, config, {})
@@ -230,6 +230,21 @@ def test_decouple_can_teach_the_encoder(folder: Path) -> None:
     for _ in range(2):
         train_decouple.train_step(state, pairs, config)
     assert not any(torch.equal(p, before[name]) for name, p in state.networks["encoder"].named_parameters())
+
+
+def test_without_inner_steps_the_code_is_the_encoders(folder: Path) -> None:
+    own = {"identity_steps": 0, "motion_steps": 0, "finetune_encoder": True, "finetune_controller": True}
+    config = replace(
+        ALONE, decouple=replace(ALONE.decouple, **own), avatar=replace(ALONE.avatar, identity_steps=3)
+    ).decoupled()
+    data = train_decouple.dataset(folder, config, 0, 2)
+    pairs = train_decouple.STAGE.collate([data[i] for i in range(2)])
+    state = start(config, train_decouple.STAGE)
+    before = {name: p.detach().clone() for name, p in state.networks.named_parameters()}
+    assert set(train_decouple.train_step(state, pairs, config)) == {"loss"}
+    moved = {n.split(".")[0] for n, p in state.networks.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == {"generator", "controller", "encoder"}
+    assert train_decouple.preview(state, pairs, config).shape == (2 * 32, 4 * 32, 3)
 
 
 def test_a_portrait_begins_as_the_encoder_sees_it(portrait: Portrait) -> None:

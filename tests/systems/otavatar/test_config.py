@@ -47,5 +47,9 @@ def test_bad_combinations_are_explained() -> None:
         AutoencodingConfig(units=(1, 1))
     with pytest.raises(ValueError, match=r"other_share must be at least 0 and below 1, got 1\.0"):
         AutoencodingConfig(other_share=1.0)
-    with pytest.raises(ValueError, match="must be at least 1"):
+    with pytest.raises(ValueError, match="must not be negative"):
+        replace(Config.tiny().decouple, motion_steps=-1)
+    with pytest.raises(ValueError, match="the controller learns nothing"):
         replace(Config.tiny().decouple, motion_steps=0)
+    with pytest.raises(ValueError, match="with an encoder only"):
+        replace(Config.tiny(), decouple=replace(Config.tiny().decouple, identity_steps=0))

@@ -171,6 +171,8 @@ class LossConfig:
     around eyes and mouth. Not the paper's."""
     landmarks: float = 0.0
     """Of a further term, with `RendererConfig.detail`: where a view fetches the source's landmarks. Not the paper's."""
+    parting: float = 0.0
+    """Of a further term, with `RendererConfig.matte`: absolute difference of the fetched pixels. Not the paper's."""
     raw_perceptual: float = 1.0
     perceptual: float = 1.0
     perceptual_network: PerceptualName = "lpips-vgg"
@@ -262,9 +264,10 @@ class Config:
                 flow=True,
                 body=True,
                 background=8,
+                matte=8,
             ),
             discriminator=(512, 32),
-            loss=LossConfig(features=1.0, made=1.0, landmarks=1.0, perceptual_network="none"),
+            loss=LossConfig(features=1.0, made=1.0, landmarks=1.0, parting=1.0, perceptual_network="none"),
             learning_rate=2e-3,
             discriminator_learning_rate=1e-3,
             batch=2,
@@ -301,10 +304,17 @@ class Config:
                 detail=True,
                 flow=True,
                 body=True,
+                matte=16,
             ),
             discriminator=(4096, 128),
             loss=LossConfig(
-                raw_pixel=5.0, pixel=5.0, features=10.0, made=5.0, landmarks=10.0, perceptual_network="tracker"
+                raw_pixel=5.0,
+                pixel=5.0,
+                features=10.0,
+                made=5.0,
+                landmarks=10.0,
+                parting=5.0,
+                perceptual_network="tracker",
             ),
             mirror=True,
             colour=0.1,

@@ -80,6 +80,15 @@ def made_term(fetched: Fetched, driving: Tensor, features: Tensor) -> Tensor:
     return (2 * (fetched.made - driving)).square().mean() + _weighted(fetched.made, driving, features)
 
 
+def parting_term(fetched: Fetched, driving: Tensor) -> Tensor:
+    """Mean absolute difference of the fetched pixels, where they do not show the head's old place. ()
+
+    Without this, `Fetched.share` hides what the matte gets wrong.
+    """
+    counts = 1 - fetched.left.detach()
+    return ((fetched.pixels - driving).abs() * counts).mean() / counts.mean().clamp_min(1e-3)
+
+
 def landmark_term(fetched: Fetched, driving: Tensor, source: Tensor) -> Tensor:
     """Mean distance between the places that a view fetches its landmarks from and the source's landmarks; lips and lids
     count more than the rest, which they are only a tenth of.

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from portrayal.nn.precision import in_float32
-from portrayal.nn.rendering.head import HALF_AXES, MIDDLE, SHARPNESS
+from portrayal.nn.rendering.head import HALF_AXES, MIDDLE
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.systems.export3d.detail import SourceView
 from portrayal.systems.export3d.layers import UNet
 
 GIVEN = 6
 """Channels that it reads: the picture, and what `around_head` says."""
+PRIOR = 3.0
+"""How sure it is of the head's rough shape in the beginning; no surer, or it would learn nothing."""
 LEVEL = 0.2
 """Least share of a ray's direction towards the plane through the head's middle, so that they meet."""
 
@@ -35,7 +37,7 @@ class Matte(UNet):
     def forward(self, source: SourceView) -> Tensor:
         around = around_head(source.camera, side=source.picture.shape[-1])
         more = self.pass_through(torch.cat([2 * source.picture - 1, around], 1)).float()
-        return torch.sigmoid(SHARPNESS * around[:, 2:] + more)
+        return torch.sigmoid(PRIOR * around[:, 2:] + more)
 
 
 @in_float32

@@ -71,6 +71,10 @@ class Fetched:
     """(b, 3, H, W), about [0, 1]: the picture without the source's pixels."""
     share: Tensor
     """(b, 1, H, W) in [0, 1], of the source's pixels."""
+    pixels: Tensor
+    """(b, 3, H, W): these alone."""
+    left: Tensor
+    """(b, 1, H, W) of `detail.left_behind`: where they show the head's old place."""
     places: Tensor
     """(b, 2, H, W) of `detail.places_in_source`."""
     opacity: Tensor | None
@@ -249,10 +253,11 @@ class Renderer(nn.Module):
             head = sample(parted.matte, places)
         shown = head if self.config.split else None
         pixels = fetch(source.picture, places, shown, moved)
-        given = torch.cat([2 * pixels - 1, left_behind(hidden, shown, moved), *openings], 1)
+        left = left_behind(hidden, shown, moved)
+        given = torch.cat([2 * pixels - 1, left, *openings], 1)
         x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
         made, share = (image.float() + 1) / 2, torch.sigmoid(self.share(x).float())
-        fetched = Fetched(made, share, places, shown, moved)
+        fetched = Fetched(made, share, pixels, left, places, shown, moved)
         return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, fetched)
 
     def _body(self, source: SourceView | None, camera: Tensor) -> Tensor | None:

@@ -167,6 +167,8 @@ def reconstruction_terms(state: TrainState, view: View, pair: Pair, config: Conf
     if view.fetched is not None and weights.made:
         assert features is not None
         terms["made"] = losses.made_term(view.fetched, pair.driving, features)
+    if view.fetched is not None and weights.parting and config.renderer.matte:
+        terms["parting"] = losses.parting_term(view.fetched, pair.driving)
     if view.fetched is not None and weights.landmarks:
         source, driving = pair.landmarks.unbind(1)
         terms["landmarks"] = losses.landmark_term(view.fetched, driving, source)

@@ -190,9 +190,10 @@ class DecoupleConfig:
     """The stage `decouple`, Algorithm 1, and inversion."""
 
     identity_steps: int = 90
-    """N_id."""
+    """N_id; 0: w_id is what the encoder says."""
     motion_steps: int = 10
-    """N_mo; super-resolution is run and judged in these last steps only."""
+    """N_mo; of an inversion super-resolution is run and judged in these last steps only. 0: the controller learns with
+    the generator alone."""
     identity_rate: float = 0.01
     """Of Adam on w_id and of AdamW on the bias of the intrinsics."""
     bias_intrinsics: bool = True
@@ -232,10 +233,12 @@ class DecoupleConfig:
     """beta of line 17."""
 
     def __post_init__(self) -> None:
-        if self.identity_steps < 1 or self.motion_steps < 1:
+        if self.identity_steps < 0 or self.motion_steps < 0:
             raise ValueError(
-                f"identity_steps and motion_steps must be at least 1, got {self.identity_steps}, {self.motion_steps}"
+                f"identity_steps and motion_steps must not be negative, got {self.identity_steps}, {self.motion_steps}"
             )
+        if not self.motion_steps and not self.finetune_controller:
+            raise ValueError("without motion_steps the controller learns nothing; set finetune_controller")
         if self.losses.perceptual and self.perceptual_network == "none":
             raise ValueError("losses.perceptual needs a perceptual_network; set it to 0 where there is none")
         if self.losses.identity and self.identity_network == "none":
@@ -282,6 +285,8 @@ class Config:
 
     def __post_init__(self) -> None:
         g = self.generator
+        if not self.inversion.identity_steps or not (self.decouple.identity_steps or self.autoencoding.is_on):
+            raise ValueError("identity_steps may be 0 in training with an encoder only (autoencoding.pixel)")
         if self.autoencoding.is_on and g.z_dim != g.w_dim:
             raise ValueError(f"autoencoding needs generator.z_dim and w_dim to be alike, got {g.z_dim} and {g.w_dim}")
         if self.autoencoding.identity and self.decouple.identity_network == "none":
@@ -372,8 +377,8 @@ class Config:
                 discriminator_from=3_600,
             ),
             decouple=DecoupleConfig(
-                identity_steps=1,  # the encoder learns to find it
-                motion_steps=1,
+                identity_steps=0,  # the encoder learns to find it
+                motion_steps=0,
                 finetune_encoder=True,
                 controller_start="live",  # from the average, a twentieth of what is learned would remain
                 finetune_controller=True,

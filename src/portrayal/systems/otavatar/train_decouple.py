@@ -96,12 +96,13 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
     if settings.controller_start == "averaged":  # line 4
         controller.load_state_dict(state.averaged[CONTROLLER].state_dict())
 
-    w, bias, first, last = identity_phase(state, faces, config)  # lines 3, 6 to 10
+    w, bias, terms = identity_phase(state, faces, config)  # lines 3, 6 to 10
     for _ in range(settings.motion_steps):  # lines 11 and 12
         with state.only(CONTROLLER):
-            motion_loss = pair_loss(state, generator, controller(faces.window), w, bias, faces, config, enlarge=True)
-            state.backward(motion_loss)
+            loss = pair_loss(state, generator, controller(faces.window), w, bias, faces, config, enlarge=True)
+            state.backward(loss)
             state.step_optimizer(CONTROLLER, clip=settings.clip)
+            terms["motion"] = loss
 
     learners = [GENERATOR, *([CONTROLLER] * settings.finetune_controller), *([ENCODER] * (ENCODER in state.optimizers))]
     with state.only(*learners):  # lines 15 and 16
@@ -110,11 +111,11 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
         state.backward(loss)
         for name in learners:
             state.step_optimizer(name, clip=settings.clip)
-    terms = {"identity_first": first, "identity_last": last, "motion": motion_loss, "loss": loss}
+    terms["loss"] = loss
     return {name: term.detach() for name, term in terms.items()}
 
 
-def identity_phase(state: TrainState, faces: Faces, config: Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def identity_phase(state: TrainState, faces: Faces, config: Config) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """w_id and the bias, one of each pair for both of its faces, with the loss before the first and the last step."""
     settings = config.decouple
     modules = state.networks if settings.inverted_generator == "live" else state.averaged
@@ -128,8 +129,9 @@ def identity_phase(state: TrainState, faces: Faces, config: Config) -> tuple[Ten
             return pair_loss(state, generator, motion, w.repeat(2, 1), bias.repeat(2, 1), faces, config, enlarge=False)
 
         found = find_identity(objective, first_code(state, generator, faces, motion), pairs, settings)
-    first, last = (found.w.new_tensor(found.losses[i]) for i in (0, -1))
-    return found.w.repeat(2, 1), found.bias.repeat(2, 1), first, last
+    ends = {"identity_first": found.losses[:1], "identity_last": found.losses[-1:]}
+    terms = {name: found.w.new_tensor(loss[0]) for name, loss in ends.items() if loss}
+    return found.w.repeat(2, 1), found.bias.repeat(2, 1), terms
 
 
 def first_code(state: TrainState, generator: TriplaneGenerator, faces: Faces, motion: Tensor) -> Tensor:
@@ -176,7 +178,7 @@ def preview(state: TrainState, batch: Batch, config: Config) -> NDArray[np.uint8
     """Rows: sources and driving frames; both as the averaged networks show them after inverting the pairs anew."""
     faces = Faces.of({name: value[:PREVIEWED] for name, value in batch.items()})
     shown = TrainState(state.averaged, state.averaged, {}, state.frozen)
-    w, bias, _, _ = identity_phase(shown, faces, config)
+    w, bias, _ = identity_phase(shown, faces, config)
     with torch.no_grad():
         motion = controller_of(state.averaged)(faces.window)
         view, _ = view_faces(generator_of(state.averaged), w, motion, bias, faces, config.decouple, enlarge=True)
