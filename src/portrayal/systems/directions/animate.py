@@ -24,10 +24,10 @@ from portrayal.systems.directions import tuning
 from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.faces import FramedFace, frame_face, frame_squares
 from portrayal.systems.directions.features import load_perceptual
-from portrayal.systems.directions.likeness import remark_on
 from portrayal.systems.directions.model import Directions
 from portrayal.systems.directions.net3d import pose_vector
 from portrayal.systems.directions.pose import released_angles
+from portrayal.systems.likeness import remark_on
 from portrayal.tracking import Progress, silent
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 from portrayal.weights.registry import weights_folder
@@ -125,7 +125,9 @@ def tune_source(
         )
     synthesis = found.generator.synthesis
     with torch.no_grad():
-        remark = remark_on(synthesis(model.centred(source.w_plus)) / 2 + 0.5, face)
+        inverted = synthesis(model.centred(source.w_plus)) / 2 + 0.5
+    true = {name: value[None].to(inverted.device) for name, value in face.tensors().items()}
+    remark = remark_on(inverted, true["image"] / 255, true["landmarks"])
     return replace(source, tuned={name: x.detach() for name, x in synthesis.state_dict().items()}, remark=remark)
 
 

@@ -23,6 +23,7 @@ from portrayal.nn.kept import KeptFile, digest_of, forget_oldest
 from portrayal.nn.rendering.fast import FastField
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.options import AVATAR_SUFFIX
+from portrayal.systems.likeness import remark_on
 from portrayal.systems.otavatar.avatar import OtavatarSource, load_avatar, save_avatar
 from portrayal.systems.otavatar.camera import bias_intrinsics
 from portrayal.systems.otavatar.coefficients import face_square, own_coefficients, square_camera, windows
@@ -118,7 +119,8 @@ def tune_source(
     found = _inverted(model, source, faces, networks, _watch(model, parts[0], "finding the identity", progress))
     if model.config.avatar.tuning_steps:
         found = _tuned(model, found, faces, networks, _watch(model, parts[1], "tuning the generator", progress))
-    found = replace(found, remark=" ".join([*photo_remarks(source.portrait.params), *found.notes()]))
+    told = [*photo_remarks(source.portrait.params), *found.notes(), likeness(model, found, faces)]
+    found = replace(found, remark=" ".join(filter(None, told)))
     save_avatar(folder / f"{key}{AVATAR_SUFFIX}", model, found)
     for part in parts:
         part.remove()
@@ -184,6 +186,14 @@ def _tuned(
         remark = "tuning the generator to the photo diverged twice and was left out: the face may be less like it."
         return replace(source, remark=remark)
     return replace(source, tuned=tuned)
+
+
+@torch.no_grad()
+def likeness(model: Otavatar, source: OtavatarSource, faces: Faces) -> str:
+    """What is to be said of how like the photo the avatar is."""
+    generator, ws = generator_of(model, source), model.latents(source.identity, faces.window)
+    made = generator.look(generator.planes(ws), ws, bias_intrinsics(faces.camera, source.bias))
+    return remark_on(made / 2 + 0.5, faces.picture / 2 + 0.5, faces.landmarks)
 
 
 def driving_pixels(model: Otavatar) -> int | None:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from portrayal.evaluate.ssim import ssim
 from portrayal.nn.pretrained import development_weights
-from portrayal.systems.directions.faces import FramedFace
 from portrayal.systems.directions.features import Identity, load_identity
 from portrayal.weights.registry import weights_path
 
@@ -19,18 +18,20 @@ ALIKE = 0.6
 """Structural similarity under which more than fine detail is missing."""
 
 
-def remark_on(inverted: Tensor, face: FramedFace) -> str:
-    """A sentence where an inverted face (1, 3, s, s) in [0, 1] is not like the true one, else nothing.
+@torch.no_grad()
+def remark_on(inverted: Tensor, true: Tensor, landmarks: Tensor) -> str:
+    """A sentence where an inverted face is not like the true one, else nothing.
 
     By the identity network that is installed; without one by structural similarity.
+
+    Args:
+        inverted, true: (1, 3, s, s) in [0, 1]. landmarks: (1, 478, 2 or 3) pixels of them.
     """
-    true = face.tensors()["image"][None].to(inverted.device) / 255
-    judge = _judge()
+    inverted, judge = inverted.clamp(0, 1), _judge()
     if judge is None:
-        value, least, name = float(ssim(inverted.clamp(0, 1), true)), ALIKE, "structural similarity"
+        value, least, name = float(ssim(inverted, true)), ALIKE, "structural similarity"
     else:
-        points = face.tensors()["landmarks"][None].to(inverted.device)
-        ours, theirs = (judge.to(inverted.device)(image, points) for image in (inverted.clamp(0, 1), true))
+        ours, theirs = (judge.to(inverted.device)(image, landmarks) for image in (inverted, true))
         value, least, name = float((ours * theirs).sum()), SAME_PERSON, "identity similarity"
     if value >= least:
         return ""
