@@ -135,8 +135,8 @@ def render_depth(model: Export3d, source: Export3dSource, driving: Export3dDrivi
 
 
 def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[Layers]:
-    """What `render` draws, and what of it is head: the opacity of the rays, inside the ellipse around the head, because
-    there is a thin fog of density away from it.
+    """What `render` draws, and what of it is head: the matte (`RendererConfig.matte`), else the opacity of the rays,
+    inside the ellipse around the head, because there is a thin fog of density away from it.
 
     Yields:
         (1, 3, h, w) and (1, 1, h, w).
@@ -144,7 +144,9 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
     size = source.portrait.image.shape[-2:]
     places = pixel_centres(size, source.portrait.image.device)
     for frame, view in enumerate(views(model, source, driving)):
-        opacity = F.interpolate(view.opacity[:, None].float(), size, mode="bilinear", align_corners=False)
+        fetched = None if view.fetched is None else view.fetched.opacity
+        seen = view.opacity[:, None] if fetched is None else fetched
+        opacity = F.interpolate(seen.float(), size, mode="bilinear", align_corners=False)
         head = head_mask(driving.params[frame : frame + 1], places)[:, None]
         yield Layers(picture_of(view, source), (opacity * head).clamp(0, 1))
 
