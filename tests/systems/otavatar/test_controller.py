@@ -83,3 +83,18 @@ def test_the_motion_of_a_fresh_controller_is_small() -> None:
 def test_windows_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected windows \(b, 73, 27\), got \(1, 70, 27\)"):
         Controller(PAPER, layers=14, w_dim=64)(torch.randn(1, 70, 27))
+
+
+def test_with_larger_initial_weights_a_motion_comes_through_from_the_first_step() -> None:
+    """What the last layer is told of two windows; the code's small weights leave nothing of them."""
+    told = {}
+    for gain in (0.02, 1.0):
+        torch.manual_seed(0)
+        controller = Controller(ControllerConfig(width=32, bases=4, hidden_gain=gain), layers=6, w_dim=16)
+        seen: list[torch.Tensor] = []
+        controller.mlp.last.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+        with torch.no_grad():
+            controller(torch.randn(2, 73, 27))
+        told[gain] = float((seen[0][0] - seen[0][1]).abs().mean())
+    assert told[0.02] < 1e-6
+    assert told[1.0] > 0.05

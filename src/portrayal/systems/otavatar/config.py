@@ -75,6 +75,9 @@ class ControllerConfig:
     five times over, the convolutions' result added, and one more layer that gives the scalars (code)."""
     bases: int = 20
     """Vectors in the code book."""
+    hidden_gain: float = 0.02
+    """Of the initial weights of all layers but the last (code). So small, nothing comes through six layers until some
+    thousand steps have made them larger; 1 lets the last one learn at once."""
     motion_space: Literal["w+", "w"] = "w+"
     """w: one motion code for all layers, the ablation "w_x in W"."""
     code_book: Literal["orthogonal", "linear"] = "orthogonal"
@@ -208,6 +211,8 @@ class DecoupleConfig:
     finetune_controller: bool = False
     """Let the controller learn from the last two pictures, too (code); Algorithm 1 teaches the generator alone."""
     controller_rate: float = 1e-3
+    controller_decay: float = 1.0
+    """Of the weights of the controller in AdamW (code): a thousandth in each step, which leaves a third after 1,000."""
     generator_rate: float = 1e-4
     finetune_encoder: bool = False
     """Let the encoder, where there is one, learn from the last two pictures, as if w_id followed it; no paper's. With
@@ -357,7 +362,7 @@ class Config:
                 background=16,
                 super_clamp=None,  # bfloat16 reaches as far as float32
             ),
-            controller=ControllerConfig(width=128),
+            controller=ControllerConfig(width=128, hidden_gain=1.0),
             eg3d=Eg3dConfig(
                 discriminator_base=4096,
                 discriminator_max=128,
@@ -386,6 +391,7 @@ class Config:
                 tracker_side=128,
                 identity_network="mobilefacenet",
                 losses=LossWeights(gram=0, monotonic=0),  # a head ends behind, the background is no part of it
+                controller_decay=0.01,
                 generator_rate=5e-4,
                 photo_share=0.25,
                 mirror=True,

@@ -17,8 +17,8 @@ SLOPE = 0.1
 """Leaky ReLU's."""
 LAYERS = 5
 """Of the MLP."""
-GAIN = 0.02
-"""Of the initial weights (code)."""
+LAST_GAIN = 0.02
+"""Of the initial weights of the last layer (code)."""
 
 
 class TemporalFilter(nn.Module):
@@ -78,7 +78,8 @@ class Controller(nn.Module):
         self.book = nn.Parameter(torch.randn(w_dim, config.bases))
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Linear):
-                nn.init.xavier_normal_(module.weight, gain=GAIN)
+                gain = LAST_GAIN if module is self.mlp.last else config.hidden_gain
+                nn.init.xavier_normal_(module.weight, gain=gain)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
 

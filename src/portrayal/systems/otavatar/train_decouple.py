@@ -51,7 +51,10 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
         own[ENCODER] = torch.optim.Adam(encoder, lr=config.autoencoding.encoder_rate)
     return {
         CONTROLLER: torch.optim.AdamW(
-            modules[CONTROLLER].parameters(), lr=settings.controller_rate, betas=(0.5, 0.999), weight_decay=1
+            modules[CONTROLLER].parameters(),
+            lr=settings.controller_rate,
+            betas=(0.5, 0.999),
+            weight_decay=settings.controller_decay,
         ),
         GENERATOR: torch.optim.Adam(generator, lr=settings.generator_rate, betas=(0.9, 0.9999)),
         **own,
