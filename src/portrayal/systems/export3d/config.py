@@ -173,6 +173,9 @@ class LossConfig:
     """Of a further term, with `RendererConfig.detail`: where a view fetches the source's landmarks. Not the paper's."""
     parting: float = 0.0
     """Of a further term, with `RendererConfig.matte`: absolute difference of the fetched pixels. Not the paper's."""
+    inpainting: float = 0.0
+    """Of a further term, with `RendererConfig.split`: L_2 of background that is hidden from its network on purpose. Not
+    the paper's."""
     raw_perceptual: float = 1.0
     perceptual: float = 1.0
     perceptual_network: PerceptualName = "lpips-vgg"
@@ -267,7 +270,9 @@ class Config:
                 matte=8,
             ),
             discriminator=(512, 32),
-            loss=LossConfig(features=1.0, made=1.0, landmarks=1.0, parting=1.0, perceptual_network="none"),
+            loss=LossConfig(
+                features=1.0, made=1.0, landmarks=1.0, parting=1.0, inpainting=1.0, perceptual_network="none"
+            ),
             learning_rate=2e-3,
             discriminator_learning_rate=1e-3,
             batch=2,
@@ -314,6 +319,7 @@ class Config:
                 made=5.0,
                 landmarks=10.0,
                 parting=5.0,
+                inpainting=5.0,
                 perceptual_network="tracker",
             ),
             mirror=True,

@@ -51,6 +51,8 @@ class View:
     opacity: Tensor
     """(b, H / 4, W / 4) in [0, 1]."""
     fetched: Fetched | None = None
+    matte: Tensor | None = None
+    """(b, 1, H, W) of the source, as `Parted` has it."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ class Renderer(nn.Module):
         x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
         made, share = (image.float() + 1) / 2, torch.sigmoid(self.share(x).float())
         fetched = Fetched(made, share, pixels, left, places, shown, moved)
-        return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, fetched)
+        return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, fetched, parted.matte)
 
     def _body(self, source: SourceView | None, camera: Tensor) -> Tensor | None:
         """`detail.behind_places`, as far as the configuration has it."""

@@ -169,6 +169,9 @@ def reconstruction_terms(state: TrainState, view: View, pair: Pair, config: Conf
         terms["made"] = losses.made_term(view.fetched, pair.driving, features)
     if view.fetched is not None and weights.parting and config.renderer.matte:
         terms["parting"] = losses.parting_term(view.fetched, pair.driving)
+    background = model_of(state.networks).renderer.background
+    if background is not None and weights.inpainting:
+        terms["inpainting"] = losses.inpainting_term(background, pair.view, view.matte)
     if view.fetched is not None and weights.landmarks:
         source, driving = pair.landmarks.unbind(1)
         terms["landmarks"] = losses.landmark_term(view.fetched, driving, source)
