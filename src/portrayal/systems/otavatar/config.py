@@ -181,6 +181,8 @@ class LossWeights:
     local: float = 10.0
     pixel: float = 1.0
     identity: float = 1.0
+    openings: float = 0.0
+    """Of how far apart the tracker sees lips and lids, in the final picture (`reading`). Not the paper's."""
     variation: float = 0.25
     """Of the density between neighbouring points."""
     monotonic: float = 1.0
@@ -390,7 +392,11 @@ class Config:
                 perceptual_network="tracker",
                 tracker_side=128,
                 identity_network="mobilefacenet",
-                losses=LossWeights(gram=0, monotonic=0),  # a head ends behind, the background is no part of it
+                losses=LossWeights(
+                    gram=0,
+                    openings=150.0,
+                    monotonic=0,  # a head ends behind, the background is no part of it
+                ),
                 controller_decay=0.01,
                 generator_rate=5e-4,
                 photo_share=0.25,

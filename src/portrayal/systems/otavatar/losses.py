@@ -27,6 +27,7 @@ from portrayal.nn.stylegan2_layers import full_precision
 from portrayal.systems.otavatar.config import DecoupleConfig, IdentityName, LossWeights
 from portrayal.systems.otavatar.generator import TriplaneGenerator, View
 from portrayal.systems.otavatar.pairs import Faces
+from portrayal.systems.otavatar.reading import Reader, openings
 
 SCALES_OF_RAW, SCALES_OF_PICTURE = 2, 4
 """Of the perceptual term; each halves the size."""
@@ -47,6 +48,8 @@ def feature_networks(config: DecoupleConfig) -> dict[str, nn.Module]:
         )
     if config.losses.identity:
         chosen["identity"] = identity_network(config.identity_network)
+    if config.losses.openings:
+        chosen["openings"] = Reader().eval().requires_grad_(False)
     return chosen
 
 
@@ -67,8 +70,11 @@ def identity_network(name: IdentityName) -> nn.Module:
 
 
 def view_loss(view: View, faces: Faces, networks: Mapping[str, nn.Module], weights: LossWeights) -> Tensor:
-    """The weighted sum of `picture_terms` of what was rendered and, where it is there, of the final picture."""
+    """The weighted sum of `picture_terms` of what was rendered and, where it is there, of the final picture, whose
+    `openings` count, too."""
     total = view.raw.new_zeros(())
+    if weights.openings and view.picture is not None:
+        total = total + weights.openings * openings(networks["openings"], view.picture, faces.landmarks)
     for made, scales in ((view.raw, SCALES_OF_RAW), (view.picture, SCALES_OF_PICTURE)):
         if made is not None:
             terms = picture_terms(made, faces, networks, weights, scales=scales)
