@@ -79,7 +79,9 @@ def parts(model: Export3d, portrait: Portrait, repeats: int) -> list[Row]:
                 "background, super-resolution",
                 1,
                 best(
-                    lambda: model.renderer.finish(rendered, camera, source.view, parted=source.parted, flow=flow),
+                    lambda: model.renderer.finish(
+                        rendered, camera, source.view, background=source.background, flow=flow
+                    ),
                     repeats,
                 ),
             ),

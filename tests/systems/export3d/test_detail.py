@@ -152,7 +152,16 @@ def test_a_camera_that_is_missing_is_asked_for():
 
 
 def test_what_is_left_behind_is_the_old_head_without_the_new_one():
-    old = silhouette(camera(), side=64)
-    torch.testing.assert_close(left_behind(old, torch.zeros(1, 1, 16, 16)), old)
-    assert not left_behind(old, torch.ones(1, 1, 16, 16)).any()
-    assert not left_behind(old, None).any()
+    source = given(torch.rand(1, 3, 64, 64), camera())
+    old = silhouette(source.camera, side=64)
+    torch.testing.assert_close(left_behind(source, torch.zeros(1, 1, 16, 16)), old)
+    assert not left_behind(source, torch.ones(1, 1, 16, 16)).any()
+    assert not left_behind(source, None).any()
+
+
+def test_what_is_fetched_reaches_to_the_border_of_the_picture():
+    """From the source's own camera each pixel comes from its own place, at the border, too, where no ray is."""
+    renderer = Renderer(replace(TINY.renderer, flow=False, body=False), plane_channels=8, image_size=64).eval()
+    with torch.no_grad():
+        view = renderer(0.1 * torch.randn(1, 3, 8, 32, 32), camera(), source=given(torch.rand(1, 3, 64, 64), camera()))
+    torch.testing.assert_close(view.fetched.places, grid(64), atol=1e-3, rtol=0)

@@ -105,3 +105,5 @@ def test_the_renderer_asks_for_what_the_flow_needs():
         renderer(torch.randn(1, 3, 8, 32, 32), camera(), source=source)
     with pytest.raises(ValueError, match=r"renderer\.detail fetches"):
         RendererConfig(flow=True)
+    with pytest.raises(ValueError, match=r"set renderer\.split"):
+        RendererConfig(body=True, detail=True)

@@ -25,7 +25,7 @@ from portrayal.systems.export3d.detail import SourceView
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
-from portrayal.systems.export3d.renderer import Parted, View
+from portrayal.systems.export3d.renderer import View
 from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, Source
 
 
@@ -37,8 +37,8 @@ class Export3dSource(Source):
     """The portrait at the model's size."""
     features: SourceFeatures
     """Visual tokens, before any expression (Sec. 3.2)."""
-    parted: Parted
-    """Background and matte."""
+    background: Tensor | None
+    """(1, c, H / 4, W / 4), with `RendererConfig.split`."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,10 @@ def encode_source(model: Export3d, portrait: Portrait) -> Export3dSource:
     params = portrait.params
     look = Look(model.seen.limited(params.expression)[0], params.gaze)
     view = SourceView(picture, params.camera, params.identity, look)
+    network = model.renderer.background
     with _half(picture):
         features = model.generator.encode(picture, view.camera)
-        return Export3dSource(portrait, view, features, model.renderer.part(view))
+        return Export3dSource(portrait, view, features, None if network is None else network(view))
 
 
 def driving_pixels(model: Export3d) -> int | None:
@@ -119,7 +120,9 @@ def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> 
                 shown, planes = wanted, planes_of(model, source, codes_of(model, part))
                 flow = model.renderer.flow_of(source.view, look_of(model, part))
             rendered = model.renderer.look(planes, part.params.camera)
-            view = model.renderer.finish(rendered, part.params.camera, source.view, parted=source.parted, flow=flow)
+            view = model.renderer.finish(
+                rendered, part.params.camera, source.view, background=source.background, flow=flow
+            )
         yield view  # whoever takes it goes on in full precision
 
 
@@ -135,8 +138,8 @@ def render_depth(model: Export3d, source: Export3dSource, driving: Export3dDrivi
 
 
 def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[Layers]:
-    """What `render` draws, and what of it is head: the matte (`RendererConfig.matte`), else the opacity of the rays,
-    inside the ellipse around the head, because there is a thin fog of density away from it.
+    """What `render` draws, and what of it is head: the opacity of the rays, inside the ellipse around the head, because
+    there is a thin fog of density away from it.
 
     Yields:
         (1, 3, h, w) and (1, 1, h, w).
@@ -144,9 +147,7 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
     size = source.portrait.image.shape[-2:]
     places = pixel_centres(size, source.portrait.image.device)
     for frame, view in enumerate(views(model, source, driving)):
-        fetched = None if view.fetched is None else view.fetched.opacity
-        seen = view.opacity[:, None] if fetched is None else fetched
-        opacity = F.interpolate(seen.float(), size, mode="bilinear", align_corners=False)
+        opacity = F.interpolate(view.opacity[:, None].float(), size, mode="bilinear", align_corners=False)
         head = head_mask(driving.params[frame : frame + 1], places)[:, None]
         yield Layers(picture_of(view, source), (opacity * head).clamp(0, 1))
 

@@ -144,18 +144,14 @@ class RendererConfig:
     """Neck and shoulders, which belong to the background, go where the neck goes; needs `split` and `detail`."""
     background: int = 16
     """Channels of the background's network at its finest."""
-    matte: int = 0
-    """Channels of a network that says what of the source goes with its head (`matte`), at its finest; needs `split` and
-    `detail`. 0: the rays' opacity decides."""
 
     def __post_init__(self) -> None:
-        for name in ("background", "matte"):
-            if getattr(self, name) % GROUPS:
-                raise ValueError(f"renderer.{name} {getattr(self, name)} must be a multiple of {GROUPS}")
+        if self.background % GROUPS:
+            raise ValueError(f"renderer.background {self.background} must be a multiple of {GROUPS}")
         if (self.flow or self.body) and not self.detail:
             raise ValueError("renderer.flow and renderer.body move what renderer.detail fetches; set it, too")
-        if (self.matte or self.body) and not (self.split and self.detail):
-            raise ValueError("renderer.matte and renderer.body part head and background; set split and detail, too")
+        if self.body and not self.split:
+            raise ValueError("renderer.body moves a part of the background; set renderer.split, too")
 
 
 @dataclass(frozen=True)
@@ -171,11 +167,6 @@ class LossConfig:
     around eyes and mouth. Not the paper's."""
     landmarks: float = 0.0
     """Of a further term, with `RendererConfig.detail`: where a view fetches the source's landmarks. Not the paper's."""
-    parting: float = 0.0
-    """Of a further term, with `RendererConfig.matte`: absolute difference of the fetched pixels. Not the paper's."""
-    inpainting: float = 0.0
-    """Of a further term, with `RendererConfig.split`: L_2 of background that is hidden from its network on purpose. Not
-    the paper's."""
     raw_perceptual: float = 1.0
     perceptual: float = 1.0
     perceptual_network: PerceptualName = "lpips-vgg"
@@ -220,8 +211,6 @@ class Config:
     """Of the stage adversarial (4.2)."""
     ema: float = 0.999
     """Decay of the weights' average, which ships."""
-    finish_alone: bool = False
-    """Train what comes after the rays alone, which is several times faster."""
 
     def __post_init__(self) -> None:
         if self.image_size < 32 or self.image_size & (self.image_size - 1):
@@ -267,12 +256,9 @@ class Config:
                 flow=True,
                 body=True,
                 background=8,
-                matte=8,
             ),
             discriminator=(512, 32),
-            loss=LossConfig(
-                features=1.0, made=1.0, landmarks=1.0, parting=1.0, inpainting=1.0, perceptual_network="none"
-            ),
+            loss=LossConfig(features=1.0, made=1.0, landmarks=1.0, perceptual_network="none"),
             learning_rate=2e-3,
             discriminator_learning_rate=1e-3,
             batch=2,
@@ -309,18 +295,10 @@ class Config:
                 detail=True,
                 flow=True,
                 body=True,
-                matte=16,
             ),
             discriminator=(4096, 128),
             loss=LossConfig(
-                raw_pixel=5.0,
-                pixel=5.0,
-                features=10.0,
-                made=5.0,
-                landmarks=10.0,
-                parting=5.0,
-                inpainting=5.0,
-                perceptual_network="tracker",
+                raw_pixel=5.0, pixel=5.0, features=10.0, made=5.0, landmarks=10.0, perceptual_network="tracker"
             ),
             mirror=True,
             colour=0.1,

@@ -18,7 +18,7 @@ from portrayal.face.camera import world_to_picture
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.head import front_points, seen_from, silhouette
 from portrayal.systems.export3d.flow import Look
-from portrayal.systems.export3d.layers import UNet
+from portrayal.systems.export3d.layers import ConvBlock
 
 LIFTED = 4
 """Channels of `Lift`."""
@@ -50,17 +50,35 @@ class SourceView:
         return silhouette(self.camera, side=self.picture.shape[-1])
 
 
-class Background(UNet):
+class Background(nn.Module):
     """What is behind the head: the source without it, filled in. (b, 3, H, W) to colours (b, c, H / 4, W / 4)."""
 
     def __init__(self, width: int, colours: int) -> None:
-        super().__init__(4, width, colours, finest=4)
+        super().__init__()
+        self.down = nn.ModuleList(
+            [
+                ConvBlock(4, width, stride=2),
+                ConvBlock(width, width, stride=2),
+                ConvBlock(width, 2 * width, stride=2),
+                ConvBlock(2 * width, 2 * width, stride=2),
+                ConvBlock(2 * width, 2 * width, stride=2),
+            ]
+        )
+        self.up = nn.ModuleList(
+            [ConvBlock(4 * width, 2 * width), ConvBlock(4 * width, 2 * width), ConvBlock(3 * width, width)]
+        )
+        self.last = nn.Conv2d(width, colours, 3, 1, 1)
 
-    def forward(self, source: SourceView, matte: Tensor | None = None) -> Tensor:
-        """(b, colours, H / 4, W / 4) in [0, 1]; `matte` as `matte.Matte` gives it."""
-        hidden = source.hidden if matte is None else torch.maximum(source.hidden, matte.detach())
-        x = torch.cat([(2 * source.picture - 1) * (1 - hidden), hidden], 1)
-        return torch.sigmoid(self.pass_through(x).float())
+    def forward(self, source: SourceView) -> Tensor:
+        """(b, colours, H / 4, W / 4) in [0, 1]."""
+        x = torch.cat([(2 * source.picture - 1) * (1 - source.hidden), source.hidden], 1)
+        maps = []
+        for block in self.down:
+            x = block(x)
+            maps.append(x)
+        for block, finer in zip(self.up, maps[-2:0:-1], strict=True):
+            x = block(torch.cat([F.interpolate(x, size=finer.shape[-2:]), finer], 1))
+        return torch.sigmoid(self.last(x).float())
 
 
 class Lift(nn.Module):
@@ -159,14 +177,13 @@ def fetch(picture: Tensor, places: Tensor, opacity: Tensor | None, behind: Tenso
     return torch.lerp(picture if behind is None else sample(picture, behind), moved, share)
 
 
-def left_behind(hidden: Tensor, opacity: Tensor | None, behind: Tensor | None = None) -> Tensor:
+def left_behind(source: SourceView, opacity: Tensor | None, behind: Tensor | None = None) -> Tensor:
     """Where the pixels that `fetch` takes for background are the source's own head. (b, 1, H, W) in [0, 1].
 
     Args:
-        hidden: (b, 1, H, W) where the source shows its head.
         opacity, behind: as of `fetch`; without opacity there is no background.
     """
     if opacity is None:
-        return torch.zeros_like(hidden)
-    hidden = hidden if behind is None else sample(hidden, behind)
+        return torch.zeros_like(source.picture[:, :1])
+    hidden = source.hidden if behind is None else sample(source.hidden, behind)
     return hidden * (1 - F.interpolate(opacity, size=hidden.shape[-2:], mode="bilinear", align_corners=False))

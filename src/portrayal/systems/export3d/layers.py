@@ -1,8 +1,7 @@
-"""Layers that generator, renderer, background and matte share."""
+"""Layers that generator, renderer and background share."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,39 +21,6 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(self.norm(self.conv(x)), SLOPE)
-
-
-class UNet(nn.Module):
-    """Five times to half the size, then up again with what was seen on the way.
-
-    Args:
-        width: channels at H / 2 and H / 4; below twice as many. finest: the result has 1 / finest of the picture's
-            side: 4, 2 or 1.
-    """
-
-    def __init__(self, c_in: int, width: int, c_out: int, *, finest: int = 1) -> None:
-        super().__init__()
-        widths = (width, width, 2 * width, 2 * width, 2 * width)
-        self.down = nn.ModuleList(ConvBlock(a, b, stride=2) for a, b in zip((c_in, *widths), widths, strict=False))
-        beside = (c_in, *widths[:-1])[finest.bit_length() - 1 :][::-1]
-        self.up = nn.ModuleList()
-        coming = widths[-1]
-        for channels in beside:
-            leaving = max(channels, width)
-            self.up.append(ConvBlock(coming + channels, leaving))
-            coming = leaving
-        self.last = nn.Conv2d(coming, c_out, 3, 1, 1)
-
-    def pass_through(self, x: Tensor) -> Tensor:
-        """(b, c_in, H, W) to (b, c_out, H / finest, W / finest)."""
-        maps = [x]
-        for block in self.down:
-            maps.append(block(maps[-1]))
-        x = maps.pop()
-        for block in self.up:
-            finer = maps.pop()
-            x = block(torch.cat([F.interpolate(x, size=finer.shape[-2:]), finer], 1))
-        return self.last(x)
 
 
 def enlarge(x: Tensor) -> Tensor:

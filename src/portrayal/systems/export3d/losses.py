@@ -13,7 +13,6 @@ from portrayal.face.features import TrackerMaps
 from portrayal.nn.lpips import unit_length
 from portrayal.nn.pretrained import load_lpips
 from portrayal.systems.export3d.config import PerceptualName
-from portrayal.systems.export3d.detail import Background, SourceView
 from portrayal.systems.export3d.renderer import Fetched, View
 
 EMPHASIS = 8.0
@@ -79,34 +78,6 @@ def _weighted(made: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 def made_term(fetched: Fetched, driving: Tensor, features: Tensor) -> Tensor:
     """L_2 of what was made, of all pixels and of those that `features` (b, 1, H, W) weighs. ()"""
     return (2 * (fetched.made - driving)).square().mean() + _weighted(fetched.made, driving, features)
-
-
-def parting_term(fetched: Fetched, driving: Tensor) -> Tensor:
-    """Mean absolute difference of the fetched pixels, where they do not show the head's old place. ()
-
-    Without this, `Fetched.share` hides what the matte gets wrong.
-    """
-    counts = 1 - fetched.left.detach()
-    return ((fetched.pixels - driving).abs() * counts).mean() / counts.mean().clamp_min(1e-3)
-
-
-def inpainting_term(background: Background, source: SourceView, matte: Tensor | None) -> Tensor:
-    """L_2 of what the background's network makes of places that it is not shown, although there is no head. ()
-
-    What is behind a head is seen in few pairs only. So the shapes of the batch's other heads are cut out as well, each
-    moved to a random side.
-
-    Args:
-        matte: (b, 1, H, W) as the network is given it.
-    """
-    side = source.picture.shape[-1]
-    shift = (int(torch.randint(-side // 3, side // 3 + 1, ())), int(torch.randint(-side // 2, side // 2 + 1, ())))
-    cut = source.hidden.roll(1, 0).roll(shift, (2, 3))
-    hidden = source.hidden if matte is None else torch.maximum(source.hidden, matte.detach())
-    made = background(source, torch.maximum(hidden, cut))[:, :3]
-    factor = side // made.shape[-1]
-    truth, counts = (F.avg_pool2d(x, factor) for x in (source.picture, cut * (1 - hidden)))
-    return ((2 * (made - truth)).square().mean(1, keepdim=True) * counts).sum() / counts.sum().clamp_min(1)
 
 
 def landmark_term(fetched: Fetched, driving: Tensor, source: Tensor) -> Tensor:

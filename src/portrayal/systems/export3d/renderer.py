@@ -29,7 +29,6 @@ from portrayal.systems.export3d.detail import (
 )
 from portrayal.systems.export3d.flow import OPENINGS, ExpressionFlow, Look
 from portrayal.systems.export3d.layers import SLOPE, enlarge
-from portrayal.systems.export3d.matte import Matte, middle_depth
 
 GIVEN = 4
 """Channels that the super-resolution reads beside its feature: fetched pixels, and where they show the head's old
@@ -51,18 +50,6 @@ class View:
     opacity: Tensor
     """(b, H / 4, W / 4) in [0, 1]."""
     fetched: Fetched | None = None
-    matte: Tensor | None = None
-    """(b, 1, H, W) of the source, as `Parted` has it."""
-
-
-@dataclass(frozen=True)
-class Parted:
-    """What the source is apart into: the same for every view."""
-
-    background: Tensor | None = None
-    """(b, c, H / 4, W / 4), with `RendererConfig.split`."""
-    matte: Tensor | None = None
-    """(b, 1, H, W), with `RendererConfig.matte`."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +60,6 @@ class Fetched:
     """(b, 3, H, W), about [0, 1]: the picture without the source's pixels."""
     share: Tensor
     """(b, 1, H, W) in [0, 1], of the source's pixels."""
-    pixels: Tensor
-    """(b, 3, H, W): these alone."""
-    left: Tensor
-    """(b, 1, H, W) of `detail.left_behind`: where they show the head's old place."""
     places: Tensor
     """(b, 2, H, W) of `detail.places_in_source`."""
     opacity: Tensor | None
@@ -150,7 +133,6 @@ class Renderer(nn.Module):
         self.super_resolution = nn.ModuleList(PlainBlock(c_in, c_out, given=given) for c_in, c_out in pairwise(widths))
         self.flow = ExpressionFlow() if config.flow else None
         self.background = Background(config.background, config.colours) if config.split else None
-        self.matte = Matte(config.matte) if config.matte else None
         self.share = nn.Conv2d(widths[-1], 1, 1) if config.detail else None
         prior = ellipsoid_planes(plane_channels, image_size // 2, box_size=config.box_size)
         self.register_buffer("head", prior if config.head_prior else torch.zeros(()), persistent=False)
@@ -202,31 +184,19 @@ class Renderer(nn.Module):
             raise InputError("renderer.flow is set: the renderer needs the driving expression and gaze")
         return self.flow(source.identity, source.look, look)
 
-    def part(self, source: SourceView | None) -> Parted:
-        """What views of a source share, as far as the configuration has it.
-
-        Raises:
-            InputError: there is no source, and the configuration needs one.
-        """
-        if self.background is None:
-            return Parted()
-        source = _given(source)
-        matte = None if self.matte is None else self.matte(source)
-        return Parted(self.background(source, matte), matte)
-
     def finish(
         self,
         rendered: Rendered,
         camera: Tensor,
         source: SourceView | None,
         *,
-        parted: Parted | None = None,
+        background: Tensor | None = None,
         flow: Tensor | None = None,
     ) -> View:
         """From the rays to the picture: background, super-resolution, the source's pixels.
 
         Args:
-            parted: as `part` gives it, where it is known already. flow: as `flow_of` gives it.
+            background: of the source, where it is known already. flow: as `flow_of` gives it.
 
         Raises:
             InputError: there is no source, and the configuration needs one.
@@ -234,9 +204,11 @@ class Renderer(nn.Module):
         colours, offset = rendered.colour.tensor_split([self.config.colours], -1)
         depth, opacity = (value.unflatten(-1, (self.side, self.side)) for value in (rendered.depth, rendered.opacity))
         raw, feature = split_feature(colours, height=self.side, width=self.side)
-        moved, parted = self._body(source, camera), self.part(source) if parted is None else parted
-        if parted.background is not None:
-            behind = parted.background if moved is None else sample(parted.background, moved)
+        moved = self._body(source, camera)
+        if self.background is not None:
+            behind = self.background(_given(source)) if background is None else background
+            if moved is not None:
+                behind = sample(behind, moved)
             # Rays give colours times opacity, in [0, 1]; `split_feature` has moved them to [-1, 1].
             feature = feature + 2 * (1 - opacity[:, None]) * behind
             raw = feature[:, :3]
@@ -250,17 +222,13 @@ class Renderer(nn.Module):
             points, opened = self.flow.move(points, flow)
             openings = [opened.mT.unflatten(-1, source.picture.shape[-2:])]
         places = places_in_source(points, offset, source.camera).mT.unflatten(-1, source.picture.shape[-2:])
-        hidden, head = source.hidden if parted.matte is None else parted.matte, opacity[:, None]
-        if parted.matte is not None:
-            head = sample(parted.matte, places)
-        shown = head if self.config.split else None
-        pixels = fetch(source.picture, places, shown, moved)
-        left = left_behind(hidden, shown, moved)
-        given = torch.cat([2 * pixels - 1, left, *openings], 1)
+        head = opacity[:, None] if self.config.split else None
+        pixels = fetch(source.picture, places, head, moved)
+        given = torch.cat([2 * pixels - 1, left_behind(source, head, moved), *openings], 1)
         x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
         made, share = (image.float() + 1) / 2, torch.sigmoid(self.share(x).float())
-        fetched = Fetched(made, share, pixels, left, places, shown, moved)
-        return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, fetched, parted.matte)
+        fetched = Fetched(made, share, places, head, moved)
+        return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, fetched)
 
     def _body(self, source: SourceView | None, camera: Tensor) -> Tensor | None:
         """`detail.behind_places`, as far as the configuration has it."""
@@ -281,8 +249,6 @@ class Renderer(nn.Module):
         self, depth: Tensor, opacity: Tensor, offset: Tensor, camera: Tensor, *, size: int
     ) -> tuple[Tensor, Tensor]:
         """What rays of `march` meet, and its offset in the source, enlarged: (b, size^2, 3) world, (b, size^2, 2)."""
-        if self.matte is not None:
-            depth = torch.lerp(middle_depth(*self._rays(camera)), depth, opacity)
         # Rays give offsets times opacity.
         met = torch.cat([depth[..., None], offset / opacity[..., None].clamp_min(1e-3)], -1).mT
         met = met.unflatten(-1, (self.side, self.side))

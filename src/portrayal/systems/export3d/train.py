@@ -96,9 +96,6 @@ def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.
     """Adam for generator and renderer, and one for the discriminator where there is one (4.2)."""
     model = model_of(modules)
     model.expression_encoder.requires_grad_(config.clebs.encoding == "end-to-end")
-    if config.finish_alone:
-        for part in (model.expression_encoder, model.generator, model.renderer.mlps):
-            part.requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     chosen: dict[str, torch.optim.Optimizer] = {
         "model": torch.optim.Adam(trained, lr=config.learning_rate, betas=config.betas)
@@ -167,11 +164,6 @@ def reconstruction_terms(state: TrainState, view: View, pair: Pair, config: Conf
     if view.fetched is not None and weights.made:
         assert features is not None
         terms["made"] = losses.made_term(view.fetched, pair.driving, features)
-    if view.fetched is not None and weights.parting and config.renderer.matte:
-        terms["parting"] = losses.parting_term(view.fetched, pair.driving)
-    background = model_of(state.networks).renderer.background
-    if background is not None and weights.inpainting:
-        terms["inpainting"] = losses.inpainting_term(background, pair.view, view.matte)
     if view.fetched is not None and weights.landmarks:
         source, driving = pair.landmarks.unbind(1)
         terms["landmarks"] = losses.landmark_term(view.fetched, driving, source)
