@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from portrayal.nn.mobilefacenet import MobileFaceNet
 from portrayal.systems.otavatar import animate, autoencoding, train_decouple, train_eg3d
 from portrayal.systems.otavatar.autoencoding import pixel_weights, views_of
-from portrayal.systems.otavatar.config import AutoencodingConfig, Config
+from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.pairs import Faces
+from portrayal.systems.otavatar.training_config import AutoencodingConfig
 from portrayal.train.loop import RunOptions, train
 from portrayal.train.stage import Batch, Stage
 from portrayal.train.state import TrainState

@@ -4,7 +4,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from portrayal.systems.otavatar.config import AutoencodingConfig, Config, ControllerConfig, DecoupleConfig
+from portrayal.systems.otavatar.config import Config, ControllerConfig
+from portrayal.systems.otavatar.training_config import AutoencodingConfig, DecoupleConfig
 from portrayal.weights.registry import config_from_dict
 
 

@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from portrayal.errors import InputError
-from portrayal.systems.otavatar.config import Config, LossWeights
+from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.controller import Controller
 from portrayal.systems.otavatar.descent import Watch
 from portrayal.systems.otavatar.generator import TriplaneGenerator
 from portrayal.systems.otavatar.inversion import find_identity, invert_portrait, limit
 from portrayal.systems.otavatar.pairs import Faces
+from portrayal.systems.otavatar.training_config import LossWeights
 from tests.systems.otavatar.test_generator import cameras
 
 CONFIG = Config.tiny().decouple

@@ -12,9 +12,10 @@ from portrayal.face.topology import LEFT_EYE, LIPS_OUTER, RIGHT_EYE
 from portrayal.nn.mobilefacenet import MobileFaceNet
 from portrayal.nn.pretrained import DEV_WEIGHTS
 from portrayal.systems.otavatar import losses
-from portrayal.systems.otavatar.config import Config, DecoupleConfig, LossWeights
+from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.generator import TriplaneGenerator, View
 from portrayal.systems.otavatar.pairs import Faces
+from portrayal.systems.otavatar.training_config import DecoupleConfig, LossWeights
 from tests.data.made_faces import draw_face
 
 SIZE = 128

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from portrayal.systems.otavatar import losses
-from portrayal.systems.otavatar.config import Config, LossWeights
+from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.generator import View
 from portrayal.systems.otavatar.pairs import Faces
 from portrayal.systems.otavatar.reading import FIRST, SECOND, Reader, openings
+from portrayal.systems.otavatar.training_config import LossWeights
 from portrayal.types import Portrait
 
 

@@ -12,8 +12,9 @@ from portrayal.face.camera import mirror_camera
 from portrayal.face.topology import MIRROR
 from portrayal.systems.otavatar import train_decouple, train_eg3d
 from portrayal.systems.otavatar.coefficients import mirror_coefficients
-from portrayal.systems.otavatar.config import Config, LossWeights
+from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.pairs import Faces, FramePairs
+from portrayal.systems.otavatar.training_config import LossWeights
 from portrayal.train.loop import RunOptions, train
 from portrayal.train.schedule import learning_rate_factor
 from portrayal.train.state import TrainState

@@ -19,10 +19,11 @@ from portrayal.face.expressive import expressive
 from portrayal.face.features import TrackerMaps
 from portrayal.nn.autoencoding import Remembered, latent_distance
 from portrayal.nn.rendering.head import face_crop, silhouette
-from portrayal.systems.otavatar.config import AutoencodingConfig, Config
+from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.encoder import FaceEncoder
 from portrayal.systems.otavatar.generator import Drawn, TriplaneGenerator, View
 from portrayal.systems.otavatar.losses import identity, identity_network, perceptual
+from portrayal.systems.otavatar.training_config import AutoencodingConfig
 from portrayal.train.stage import Batch
 from portrayal.train.state import TrainState
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from portrayal.nn import ada
 from portrayal.nn.stylegan2_discriminator import Discriminator
-from portrayal.systems.otavatar.config import Eg3dConfig
 from portrayal.systems.otavatar.generator import CAMERA_SIZE
+from portrayal.systems.otavatar.training_config import Eg3dConfig
 
 
 class DualDiscriminator(nn.Module):

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from portrayal.errors import InputError
 from portrayal.systems.otavatar.camera import bias_intrinsics
-from portrayal.systems.otavatar.config import DecoupleConfig
 from portrayal.systems.otavatar.descent import Descent, Watch, descend
 from portrayal.systems.otavatar.generator import TriplaneGenerator, View
 from portrayal.systems.otavatar.losses import view_loss
 from portrayal.systems.otavatar.pairs import Faces
+from portrayal.systems.otavatar.training_config import DecoupleConfig
 
 BIAS_SIZE = 18
 """Numbers of `camera.bias_intrinsics`."""

@@ -24,10 +24,10 @@ from portrayal.nn.arcface import identity_distance
 from portrayal.nn.pretrained import DEV_WEIGHTS, development_weights, load_arcface, load_mobilefacenet, load_vgg19
 from portrayal.nn.rendering.density import density_monotonicity, density_variation, random_points
 from portrayal.nn.stylegan2_layers import full_precision
-from portrayal.systems.otavatar.config import DecoupleConfig, IdentityName, LossWeights
 from portrayal.systems.otavatar.generator import TriplaneGenerator, View
 from portrayal.systems.otavatar.pairs import Faces
 from portrayal.systems.otavatar.reading import Reader, openings
+from portrayal.systems.otavatar.training_config import DecoupleConfig, IdentityName, LossWeights
 
 SCALES_OF_RAW, SCALES_OF_PICTURE = 2, 4
 """Of the perceptual term; each halves the size."""
