@@ -110,7 +110,7 @@ def test_densities() -> None:
 
 def test_networks_come_as_configured(monkeypatch) -> None:
     assert losses.feature_networks(Config.tiny().decouple) == {}
-    assert set(losses.feature_networks(Config.compact().inversion)) == {"perceptual", "openings"}
+    assert set(losses.feature_networks(Config.compact().inversion)) == {"perceptual"}
     monkeypatch.delenv(DEV_WEIGHTS, raising=False)
     wanted = DecoupleConfig(perceptual_network="tracker", identity_network="mobilefacenet")
     with pytest.raises(InputError, match=r"set PORTRAYAL_DEV_WEIGHTS .* decouple\.losses\.identity to 0"):

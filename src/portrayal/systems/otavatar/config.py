@@ -250,7 +250,9 @@ class Config:
     def inversion(self) -> DecoupleConfig:
         """How a photo is inverted and the generator tuned to it."""
         wanted, trained = self.avatar, self.decouple
-        losses = trained.losses if wanted.identity_loss else replace(trained.losses, identity=0)
+        losses = replace(trained.losses, openings=0)  # the pixels of one photo say it better
+        if not wanted.identity_loss:
+            losses = replace(losses, identity=0)
         return replace(trained, identity_steps=wanted.identity_steps or trained.identity_steps, losses=losses)
 
     def decoupled(self) -> Self:
