@@ -22,7 +22,7 @@ from portrayal.systems import otavatar
 from portrayal.systems.otavatar import animate
 from portrayal.systems.otavatar.avatar import OtavatarSource
 from portrayal.systems.otavatar.config import Config
-from portrayal.systems.otavatar.controller import GAIN
+from portrayal.systems.otavatar.controller import LAST_GAIN
 from portrayal.systems.otavatar.frames import frame_face
 from portrayal.systems.otavatar.model import Otavatar
 from portrayal.types import Edit, FaceClip, FaceParams, Portrait
@@ -46,7 +46,7 @@ def model() -> Otavatar:
     with torch.no_grad():
         for name, parameter in model.controller.named_parameters():
             if name.endswith("weight"):
-                parameter.div_(GAIN)
+                parameter.div_(LAST_GAIN)
     return model
 
 
@@ -199,6 +199,22 @@ def test_a_frame_knows_its_neighbours(model: Otavatar, portrait: Portrait) -> No
     frames = frames_of(model, source, whole)
     torch.testing.assert_close(frames_of(model, source, whole.pick([6, 2])), frames[[6, 2]])
     assert float((frames_of(model, source, alone.pick([6])) - frames[6:7]).abs().max()) > 1e-3
+
+
+def test_the_last_latents_can_stay_the_photos(model: Otavatar, portrait: Portrait, folder: Path) -> None:
+    """With `steady` an expression changes the others alone, and the avatar is the same."""
+    source = animate.encode_source(model, portrait)
+    params = moved(portrait, Edit(smile=1.0), Edit())
+    driving = animate.retarget_codes(animate.encode_driving(model, clip_of(params)), RetargetOptions())
+    key = animate.avatar_key(model, animate.framed(model, portrait))
+    all_move = animate.latents_of(model, source, driving)
+    model.config = replace(model.config, avatar=replace(model.config.avatar, steady=2))
+    held = animate.latents_of(model, source, driving)
+    assert torch.equal(held[:, :-2], all_move[:, :-2])
+    own = model.latents(source.identity, animate.framed(model, portrait).window)
+    torch.testing.assert_close(held[:, -2:], own[:, -2:].expand(2, -1, -1), atol=1e-4, rtol=1e-4)
+    assert (all_move[0, -2:] - own[0, -2:]).abs().max() > 1e-3
+    assert animate.avatar_key(model, animate.framed(model, portrait)) == key
 
 
 def test_windows_follow_the_face_that_is_moved(model: Otavatar, portrait: Portrait) -> None:

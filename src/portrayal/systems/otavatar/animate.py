@@ -130,11 +130,9 @@ def tune_source(
 
 def avatar_key(model: Otavatar, faces: Faces) -> str:
     """A name that changes with the framed photo, what was measured on it, the model's weights and the settings."""
-    about = {
-        "weights": mark_of(model),
-        "decouple": asdict(model.config.inversion),
-        "avatar": asdict(model.config.avatar),
-    }
+    settings = asdict(model.config.avatar)
+    del settings["steady"]  # says how an avatar moves, not what it is
+    about = {"weights": mark_of(model), "decouple": asdict(model.config.inversion), "avatar": settings}
     return digest_of(about, {f.name: getattr(faces, f.name) for f in fields(Faces)})
 
 
@@ -278,9 +276,14 @@ def generator_of(model: Otavatar, source: OtavatarSource) -> TriplaneGenerator:
 
 @torch.no_grad()
 def latents_of(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Tensor:
-    """(t, layers, w_dim) w_id + w_x."""
-    window = driving.window.expand(-1, -1, model.config.controller.frames)
-    return model.latents(source.identity, window)
+    """(t, layers, w_dim) w_id + w_x, the last ones as `AvatarConfig.steady` has them."""
+    frames, steady = model.config.controller.frames, model.config.avatar.steady
+    ws = model.latents(source.identity, driving.window.expand(-1, -1, frames))
+    if not steady:
+        return ws
+    own = own_coefficients(source.portrait.params, rows=driving.window.shape[1])[..., None].expand(-1, -1, frames)
+    still = model.latents(source.identity, own).expand_as(ws)
+    return torch.cat([ws[:, :-steady], still[:, -steady:]], 1)
 
 
 @torch.no_grad()

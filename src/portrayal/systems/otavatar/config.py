@@ -223,7 +223,7 @@ class Config:
                 steps=1_200,
                 ema=0.99,
             ),
-            avatar=AvatarConfig(identity_steps=60, identity_loss=False, tuning_steps=80, tuning_rate=2e-3),
+            avatar=AvatarConfig(identity_steps=60, identity_loss=False, tuning_steps=80, tuning_rate=2e-3, steady=2),
             batch=8,
             steps=4_500,
             ema=0.995,

@@ -191,6 +191,9 @@ class AvatarConfig:
     """Of the generator, after w_id is found; the code has them as an option (50 at most), the paper does not."""
     tuning_rate: float = 3e-4
     """Of Adam (code)."""
+    steady: int = 0
+    """How many of the last latents keep the photo's own motion code in every frame. They hold colours and the
+    background, which a small training lets an expression change."""
     locality: float = 1.0
     """Weight of the mean squared difference that tuning makes to other faces (PTI, Roich et al. 2021)."""
     radius: float = 0.3125
