@@ -131,14 +131,15 @@ def parts(model: Otavatar, source: OtavatarSource, repeats: int) -> list[Row]:
     synthesis, overlay = FoldedSynthesis(generator.backbone.synthesis), Overlay(source.portrait)
     moving = motion(model, source, [Edit(mouth_open=0.05 * i, yaw=0.02 * i) for i in range(FRAMES)])
     one = moving[:1]
-    params, ws = one.params, animate.latents_of(model, source, one)
+    still = animate.still_latents(model, source)
+    params, ws = one.params, animate.latents_of(model, source, one, still)
     seen = square_camera(params.rotation, params.translation, params.scale, framing=framing)
     camera = bias_intrinsics(seen, source.bias)
     planes = generator.as_planes(synthesis(ws))
     rendered = generator.rendered(planes, camera)
     face, squares = generator.finish(rendered, ws) / 2 + 0.5, animate.squares(params, framing)
     steps = {
-        "controller": lambda: animate.latents_of(model, source, one),
+        "controller": lambda: animate.latents_of(model, source, one, still),
         "planes": lambda: generator.as_planes(synthesis(ws)),
         "volume rendering": lambda: generator.rendered(planes, camera),
         "background, super-resolution": lambda: generator.finish(rendered, ws),

@@ -96,7 +96,12 @@ class EmbeddedTracker(Tracker):
 
 @lru_cache(maxsize=4)
 def load_embedded_tracker(device: torch.device) -> EmbeddedTracker:
-    """The tracker of the package."""
+    """The tracker of the package, one for each device."""
+    return fresh_embedded_tracker(device)
+
+
+def fresh_embedded_tracker(device: torch.device) -> EmbeddedTracker:
+    """A tracker of the package that nobody else has, for networks that are moved and copied."""
     tensors, config = load_embedded("tracker", Config)
     net = build(config)
     net.load_state_dict(tensors)

@@ -207,9 +207,9 @@ def test_the_last_latents_can_stay_the_photos(model: Otavatar, portrait: Portrai
     params = moved(portrait, Edit(smile=1.0), Edit())
     driving = animate.retarget_codes(animate.encode_driving(model, clip_of(params)), RetargetOptions())
     key = animate.avatar_key(model, animate.framed(model, portrait))
-    all_move = animate.latents_of(model, source, driving)
+    all_move = animate.latents_of(model, source, driving, animate.still_latents(model, source))
     model.config = replace(model.config, avatar=replace(model.config.avatar, steady=2))
-    held = animate.latents_of(model, source, driving)
+    held = animate.latents_of(model, source, driving, animate.still_latents(model, source))
     assert torch.equal(held[:, :-2], all_move[:, :-2])
     own = model.latents(source.identity, animate.framed(model, portrait).window)
     torch.testing.assert_close(held[:, -2:], own[:, -2:].expand(2, -1, -1), atol=1e-4, rtol=1e-4)
@@ -247,7 +247,8 @@ def test_the_size_of_the_photo_does_not_matter(model: Otavatar, portrait: Portra
     codes = []
     for one in (portrait, small):
         driving = animate.encode_driving(model, clip_of(moved(one, Edit(yaw=0.3, mouth_open=0.5))))
-        codes.append(animate.latents_of(model, animate.encode_source(model, one), driving))
+        sitter = animate.encode_source(model, one)
+        codes.append(animate.latents_of(model, sitter, driving, animate.still_latents(model, sitter)))
     torch.testing.assert_close(*codes, atol=1e-3, rtol=1e-3)
 
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from portrayal.face.landmark_reader import LandmarkReader
 from portrayal.systems.otavatar import losses
 from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.generator import View
 from portrayal.systems.otavatar.pairs import Faces
-from portrayal.systems.otavatar.reading import FIRST, SECOND, Reader, openings
+from portrayal.systems.otavatar.reading import FIRST, SECOND, openings
 from portrayal.systems.otavatar.training_config import LossWeights
 from portrayal.types import Portrait
 
@@ -25,7 +26,7 @@ class Shifted(nn.Module):
     def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
         moved = landmarks.clone()
         moved[:, 14, 1] += self.pixels
-        return moved
+        return moved * (2 / images.shape[-1]) - 1
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_distances_count_in_those_of_the_eyes(landmarks: Tensor) -> None:
 
 def test_the_true_picture_is_read_as_it_is(portrait: Portrait, landmarks: Tensor) -> None:
     """And another expression's distances are not those."""
-    reader, picture = Reader().eval().requires_grad_(False), 2 * portrait.image - 1
+    reader, picture = LandmarkReader(), 2 * portrait.image - 1
     other = landmarks.clone()
     other[:, 14, 1] += 0.15 * (landmarks[:, 454, 0] - landmarks[:, 234, 0])
     own = float(openings(reader, picture, landmarks))

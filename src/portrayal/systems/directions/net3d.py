@@ -11,14 +11,11 @@ from torch import Tensor, nn
 
 from portrayal.face.align import ffhq_square
 from portrayal.face.box import box_of_landmarks
-from portrayal.face.config import Config
-from portrayal.face.embedded_tracker import EmbeddedTracker
+from portrayal.face.embedded_tracker import fresh_embedded_tracker
 from portrayal.face.morphable import fit_params, load_face_model
-from portrayal.face.networks import build
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
 from portrayal.nn.precision import in_float32
 from portrayal.types import FaceParams
-from portrayal.weights.registry import load_embedded
 
 
 class Net3d(nn.Module):
@@ -26,13 +23,9 @@ class Net3d(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        tensors, config = load_embedded("tracker", Config)
-        net = build(config)
-        net.load_state_dict(tensors)
-        model = load_face_model()
-        self.tracker = EmbeddedTracker(net, config, model, torch.device("cpu"))
+        self.tracker = fresh_embedded_tracker(torch.device("cpu"))
         self.net = self.tracker.net
-        mean = model.mean.numpy()
+        mean = load_face_model().mean.numpy()
         (x, y, side, _), box = ffhq_square(mean), box_of_landmarks(mean)
         # Where the face lies in a framed picture of side 1, before anything is measured.
         self.expected = np.array([(box[0] - x) / side + 0.5, (box[1] - y) / side + 0.5, box[2] / side, 0.0])

@@ -5,19 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from portrayal.errors import InputError
 from portrayal.face.align import FIVE_POINTS, align
-from portrayal.face.box import box_of_landmarks
-from portrayal.face.config import Config
-from portrayal.face.embedded_tracker import EmbeddedTracker
 from portrayal.face.features import TrackerMaps
-from portrayal.face.morphable import load_face_model
-from portrayal.face.networks import build
 from portrayal.nn.imagenet import Vgg
 from portrayal.nn.mobilefacenet import ALIGNED_POINTS, INPUT_SIZE, MobileFaceNet
 from portrayal.nn.pretrained import (
@@ -28,7 +21,6 @@ from portrayal.nn.pretrained import (
     load_vgg_face,
 )
 from portrayal.nn.vgg_face import VggFace
-from portrayal.weights.registry import load_embedded
 
 FeatureName = Literal["vgg19", "vgg-face", "identity", "tracker"]
 VGG_FACE_SIDE = 224
@@ -130,36 +122,6 @@ def load_features(name: FeatureName) -> FeatureNetwork:
             )
         network = IdentityFeatures(load_mobilefacenet(path))
     return network
-
-
-class LandmarkReader(nn.Module):
-    """The pre-trained landmark detector of equation 9: the embedded tracker, frozen."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        tensors, config = load_embedded("tracker", Config)
-        net = build(config)
-        net.load_state_dict(tensors)
-        self.tracker = EmbeddedTracker(net, config, load_face_model(), torch.device("cpu"))
-        self.net = self.tracker.net
-
-    def train(self, mode: bool = True) -> LandmarkReader:
-        """Stays in evaluation mode."""
-        return super().train(False)
-
-    def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
-        """Landmarks of pictures whose face is known to be near `landmarks`; differentiable.
-
-        Args:
-            images: (b, 3, s, s) in [0, 1]. landmarks: (b, 478, 3) pixels.
-
-        Returns:
-            (b, 478, 2) unit coordinates [-1, 1].
-        """
-        boxes = np.stack([box_of_landmarks(points) for points in landmarks.detach().cpu().numpy()])
-        with torch.autocast(images.device.type, enabled=False):  # a crop's place is a matrix product
-            found = self.tracker.estimate(images.float(), boxes)[0]
-        return found[..., :2] * (2 / images.shape[-1]) - 1
 
 
 def pyramid(images: Tensor) -> list[Tensor]:

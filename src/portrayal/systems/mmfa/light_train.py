@@ -21,11 +21,11 @@ from torch.utils.data import Dataset, default_collate
 
 from portrayal.data.face_pairs import FacePairs
 from portrayal.errors import InputError
+from portrayal.face.landmark_reader import LandmarkReader
 from portrayal.nn.pretrained import DEV_WEIGHTS, development_weights, load_mobilefacenet
 from portrayal.systems.mmfa import losses
 from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.discriminator import Discriminator
-from portrayal.systems.mmfa.features import LandmarkReader
 from portrayal.systems.mmfa.guided import EYES, GUIDES, MOUTH, GuidedMmfa, guided_keypoints
 from portrayal.systems.mmfa.keypoints import Pose, transform_keypoints
 from portrayal.systems.mmfa.light import Painted, pixel_grid

@@ -19,6 +19,7 @@ from portrayal.data.held_out import held_out_samples
 from portrayal.data.pair_options import PairOptions
 from portrayal.data.pairs import ClipPairs
 from portrayal.data.shard_pairs import ShardPairs, open_pairs
+from portrayal.face.landmark_reader import LandmarkReader
 from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import fit_similarity, picture_to_head
 from portrayal.media.image import to_uint8
@@ -27,7 +28,7 @@ from portrayal.systems.mmfa import losses
 from portrayal.systems.mmfa.config import Config
 from portrayal.systems.mmfa.deform import Deformation, deform_landmarks
 from portrayal.systems.mmfa.discriminator import Discriminator
-from portrayal.systems.mmfa.features import FeatureNetwork, LandmarkReader, load_features
+from portrayal.systems.mmfa.features import FeatureNetwork, load_features
 from portrayal.systems.mmfa.keypoints import Motion, Pose
 from portrayal.systems.mmfa.model import Generated, Mmfa
 from portrayal.train.initial import fill_network, save_network

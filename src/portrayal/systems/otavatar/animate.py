@@ -257,10 +257,11 @@ def _scenes(
 ) -> Iterator[tuple[OtavatarDriving, Tensor, Tensor, Tensor]]:
     """Each frame with its latents (1, layers, w_dim), planes (1, 3, c, h, w) and camera (1, 25)."""
     synthesis, framing = FoldedSynthesis(generator.backbone.synthesis), model.config.generator.framing
+    still = still_latents(model, source)
     for frame in range(len(driving)):
         part = driving[frame : frame + 1]
         place = part.params.rotation, part.params.translation, part.params.scale
-        ws = latents_of(model, source, part)
+        ws = latents_of(model, source, part, still)
         camera = bias_intrinsics(square_camera(*place, framing=framing), source.bias)
         yield part, ws, generator.as_planes(synthesis(ws)), camera
 
@@ -275,15 +276,18 @@ def generator_of(model: Otavatar, source: OtavatarSource) -> TriplaneGenerator:
 
 
 @torch.no_grad()
-def latents_of(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Tensor:
-    """(t, layers, w_dim) w_id + w_x, the last ones as `AvatarConfig.steady` has them."""
-    frames, steady = model.config.controller.frames, model.config.avatar.steady
-    ws = model.latents(source.identity, driving.window.expand(-1, -1, frames))
-    if not steady:
-        return ws
-    own = own_coefficients(source.portrait.params, rows=driving.window.shape[1])[..., None].expand(-1, -1, frames)
-    still = model.latents(source.identity, own).expand_as(ws)
-    return torch.cat([ws[:, :-steady], still[:, -steady:]], 1)
+def latents_of(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving, still: Tensor) -> Tensor:
+    """(t, layers, w_dim) w_id + w_x; the last ones are those of `still_latents`."""
+    ws = model.latents(source.identity, driving.window.expand(-1, -1, model.config.controller.frames))
+    return torch.cat([ws[:, : ws.shape[1] - still.shape[1]], still.expand(len(ws), -1, -1)], 1)
+
+
+@torch.no_grad()
+def still_latents(model: Otavatar, source: OtavatarSource) -> Tensor:
+    """(1, `AvatarConfig.steady`, w_dim) the last latents, with the photo's own motion code."""
+    settings = model.config.controller
+    own = own_coefficients(source.portrait.params, rows=settings.rows)[..., None].expand(-1, -1, settings.frames)
+    return model.latents(source.identity, own)[:, model.generator.layers - model.config.avatar.steady :]
 
 
 @torch.no_grad()
@@ -291,7 +295,8 @@ def head_field(model: Otavatar, source: OtavatarSource) -> FastField:
     """The head in space, with the portrait's own expression."""
     generator, rays = generator_of(model, source), model.config.generator.rays
     own = own_coefficients(source.portrait.params, rows=model.config.controller.rows)[..., None]
-    ws = latents_of(model, source, OtavatarDriving(source.portrait.params, (Fraction(0),), own))
+    driving = OtavatarDriving(source.portrait.params, (Fraction(0),), own)
+    ws = latents_of(model, source, driving, still_latents(model, source))
     axes = model.config.generator.plane_axes
     return FastField(generator.planes(ws)[0], generator.decoder, box_size=rays.box_size, plane_axes=axes)
 

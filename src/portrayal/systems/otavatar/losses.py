@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from portrayal.errors import InputError
 from portrayal.face.align import FIVE_POINTS, align
 from portrayal.face.features import TrackerMaps
+from portrayal.face.landmark_reader import LandmarkReader
 from portrayal.face.topology import LEFT_EYE, LIPS_OUTER, RIGHT_EYE
 from portrayal.nn import arcface, mobilefacenet
 from portrayal.nn.arcface import identity_distance
@@ -26,7 +27,7 @@ from portrayal.nn.rendering.density import density_monotonicity, density_variati
 from portrayal.nn.stylegan2_layers import full_precision
 from portrayal.systems.otavatar.generator import TriplaneGenerator, View
 from portrayal.systems.otavatar.pairs import Faces
-from portrayal.systems.otavatar.reading import Reader, openings
+from portrayal.systems.otavatar.reading import openings
 from portrayal.systems.otavatar.training_config import DecoupleConfig, IdentityName, LossWeights
 
 SCALES_OF_RAW, SCALES_OF_PICTURE = 2, 4
@@ -49,7 +50,7 @@ def feature_networks(config: DecoupleConfig) -> dict[str, nn.Module]:
     if config.losses.identity:
         chosen["identity"] = identity_network(config.identity_network)
     if config.losses.openings:
-        chosen["openings"] = Reader().eval().requires_grad_(False)
+        chosen["openings"] = LandmarkReader()
     return chosen
 
 

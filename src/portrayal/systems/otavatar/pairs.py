@@ -108,10 +108,8 @@ class FramePairs(PairData):
 
     def _of_photo(self, rng: Generator) -> list[Framed]:
         pictures, params = self.photos.read(self.table.photos[rng.integers(len(self.table.photos))], rng)
-        return [
-            self._framed(picture, params[[i] * len(window_frames(0, 1))], self.size)
-            for i, picture in enumerate(pictures)
-        ]
+        still = window_frames(0, 1)  # of a clip of one frame
+        return [self._framed(picture, params[i][still], self.size) for i, picture in enumerate(pictures)]
 
     def _framed(self, picture: NDArray[np.uint8], around: FaceParams, side: int) -> Framed:
         """The face in the middle of a window, whose parameters are in pixels of a picture of `side`."""

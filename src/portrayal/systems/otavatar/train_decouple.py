@@ -107,7 +107,8 @@ def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Ten
             state.step_optimizer(CONTROLLER, clip=settings.clip)
             terms["motion"] = loss
 
-    learners = [GENERATOR, *([CONTROLLER] * settings.finetune_controller), *([ENCODER] * (ENCODER in state.optimizers))]
+    learns = {GENERATOR: True, CONTROLLER: settings.finetune_controller, ENCODER: settings.finetune_encoder}
+    learners = [name for name, does in learns.items() if does and name in state.optimizers]
     with state.only(*learners):  # lines 15 and 16
         followed = followed_code(state, faces, w) if ENCODER in learners else w
         loss = pair_loss(state, generator, controller(faces.window), followed, bias, faces, config, enlarge=True)
@@ -132,8 +133,8 @@ def identity_phase(state: TrainState, faces: Faces, config: Config) -> tuple[Ten
             return pair_loss(state, generator, motion, w.repeat(2, 1), bias.repeat(2, 1), faces, config, enlarge=False)
 
         found = find_identity(objective, first_code(state, generator, faces, motion), pairs, settings)
-    ends = {"identity_first": found.losses[:1], "identity_last": found.losses[-1:]}
-    terms = {name: found.w.new_tensor(loss[0]) for name, loss in ends.items() if loss}
+    ends = {"identity_first": 0, "identity_last": -1} if found.losses else {}
+    terms = {name: found.w.new_tensor(found.losses[at]) for name, at in ends.items()}
     return found.w.repeat(2, 1), found.bias.repeat(2, 1), terms
 
 

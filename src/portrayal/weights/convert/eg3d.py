@@ -70,7 +70,7 @@ def convert_eg3d(path: Path, output: Path) -> None:
         generator = stored_module(networks.get(NETWORK), name=NETWORK)
         state = generator.state_dict()
         config = replace(Config.official(), generator=generator_config(generator, state))
-        tensors = _named(state)
+        tensors = generator_from_eg3d(state)
         with torch.device("meta"):
             expected = nn.ModuleDict({"generator": TriplaneGenerator(config.generator)})
         misfit = first_misfit(expected, {name: tuple(value.shape) for name, value in tensors.items()})
@@ -162,8 +162,12 @@ def _super_widths(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     return tuple(len(state[f"superresolution.block{i}.conv1.bias"]) for i in range(blocks))
 
 
-def _named(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names of the stage `eg3d`."""
+def generator_from_eg3d(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names that the stages' weights files have.
+
+    Raises:
+        ValueError: as `parts_of_eg3d`.
+    """
     backbone, decoder, enlarging = parts_of_eg3d(state)
     parts = {"backbone": backbone, "decoder": decoder, "super_resolution": enlarging}
     return {f"generator.{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}

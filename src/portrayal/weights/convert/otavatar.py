@@ -19,7 +19,7 @@ from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.train_decouple import networks
 from portrayal.train.initial import first_misfit
 from portrayal.weights.convert.checkpoint import read_states
-from portrayal.weights.convert.eg3d import parts_of_eg3d
+from portrayal.weights.convert.eg3d import generator_from_eg3d
 from portrayal.weights.convert.stylegan2 import Rule, rename
 from portrayal.weights.registry import save_tensors
 
@@ -80,11 +80,6 @@ def convert_otavatar(path: Path, output: Path) -> None:
 
 def official_tensors(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The averaged state dicts under the names of the stage `decouple`'s networks."""
-    backbone, decoder, enlarging = parts_of_eg3d(states[GENERATOR_PART])
-    parts = {
-        "generator.backbone": backbone,
-        "generator.decoder": decoder,
-        "generator.super_resolution": enlarging,
-        "controller": controller_from_official(states[CONTROLLER_PART]),
-    }
-    return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
+    controller = controller_from_official(states[CONTROLLER_PART])
+    generator = generator_from_eg3d(states[GENERATOR_PART])
+    return generator | {f"controller.{name}": value for name, value in controller.items()}
