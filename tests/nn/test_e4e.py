@@ -43,6 +43,13 @@ def test_layers_open_one_after_the_other() -> None:
     assert not torch.allclose(everything[:, 7], everything[:, 0])
 
 
+@torch.no_grad()
+def test_larger_pictures_are_averaged_down() -> None:
+    net, image = small(), torch.rand(2, 3, 32, 32) * 2 - 1
+    blocks = image.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(net(blocks), net(image))
+
+
 def test_closed_heads_and_maps_learn_nothing() -> None:
     net = small().train()
     net(torch.rand(2, 3, 32, 32), layers=2).square().sum().backward()
@@ -56,8 +63,9 @@ def test_what_does_not_fit_is_explained() -> None:
         E4eEncoder(16)
     with pytest.raises(ValueError, match="multiples of 16"):
         E4eEncoder(32, trunk=((8, 1), (16, 1), (16, 1), (32, 1)))
-    with pytest.raises(ValueError, match=r"reads \(b, 3, 32, 32\)"):
-        small()(torch.zeros(1, 3, 64, 64))
+    for size in ((16, 16), (48, 48), (64, 32)):
+        with pytest.raises(ValueError, match=r"reads \(b, 3, 32, 32\)"):
+            small()(torch.zeros(1, 3, *size))
     with pytest.raises(ValueError, match="1 to 8 layers"):
         small()(torch.zeros(1, 3, 32, 32), layers=9)
 

@@ -81,7 +81,7 @@ class E4eEncoder(nn.Module):
     def forward(self, images: Tensor, *, layers: int | None = None) -> Tensor:
         """
         Args:
-            images: (b, 3, size, size) RGB in [-1, 1].
+            images: (b, 3, s, s) RGB in [-1, 1]; s is `size` or a multiple of it, which is averaged down (as pSp does).
             layers: how many heads are open, at least 1; the other layers read w alone. None: all.
 
         Returns:
@@ -89,14 +89,17 @@ class E4eEncoder(nn.Module):
             this.
 
         Raises:
-            ValueError: pictures of another size, or an impossible number of layers.
+            ValueError: pictures that are no such squares, or an impossible number of layers.
         """
-        if images.shape[1:] != (3, self.size, self.size):
-            raise ValueError(f"the encoder reads (b, 3, {self.size}, {self.size}), got {tuple(images.shape)}")
+        times = images.shape[-1] // self.size
+        if not times or images.shape[1:] != (3, times * self.size, times * self.size):
+            raise ValueError(
+                f"the encoder reads (b, 3, {self.size}, {self.size}) or a multiple of it, got {tuple(images.shape)}"
+            )
         count = self.layers if layers is None else layers
         if not 1 <= count <= self.layers:
             raise ValueError(f"1 to {self.layers} layers can be open, not {count}")
-        maps = self.pyramid(images, count)
+        maps = self.pyramid(F.avg_pool2d(images, times) if times > 1 else images, count)
         w = self.styles[0](maps[0])
         offsets = [torch.zeros_like(w)] + [self.styles[i](maps[level_of(i)]) for i in range(1, count)]
         offsets += [offsets[0]] * (self.layers - count)

@@ -31,9 +31,9 @@ def sizes(size: int) -> list[int]:
     return [2**i for i in range(2, int(log2(size)) + 1)]
 
 
-def width(size: int, *, channel_base: int = CHANNEL_BASE, channel_max: int = CHANNEL_MAX) -> int:
+def width(size: int, *, channel_base: int = CHANNEL_BASE, channel_max: int = CHANNEL_MAX, channel_min: int = 0) -> int:
     """Channels at a resolution."""
-    return min(channel_base // size, channel_max)
+    return max(min(channel_base // size, channel_max), channel_min)
 
 
 class MappingNetwork(nn.Module):
@@ -121,13 +121,14 @@ class SynthesisNetwork(nn.Module):
         channels: int = 3,
         channel_base: int = CHANNEL_BASE,
         channel_max: int = CHANNEL_MAX,
+        channel_min: int = 0,
         clamp: float | None = None,
     ) -> None:
         """`channels`: of the picture; others: see `width` and `StyledConv`."""
         super().__init__()
         blocks, c_in = [], 0
         for side in sizes(size):
-            c = width(side, channel_base=channel_base, channel_max=channel_max)
+            c = width(side, channel_base=channel_base, channel_max=channel_max, channel_min=channel_min)
             blocks.append(SynthesisBlock(c_in, c, w_dim, size=side, channels=channels, clamp=clamp))
             c_in = c
         self.blocks = nn.ModuleList(blocks)
@@ -176,12 +177,19 @@ class Generator(nn.Module):
         channels: int = 3,
         channel_base: int = CHANNEL_BASE,
         channel_max: int = CHANNEL_MAX,
+        channel_min: int = 0,
         clamp: float | None = None,
     ) -> None:
         super().__init__()
         self.mapping = MappingNetwork(z_dim, w_dim, label_dim=label_dim, layers=mapping_layers, rate=mapping_rate)
         self.synthesis = SynthesisNetwork(
-            size, w_dim, channels=channels, channel_base=channel_base, channel_max=channel_max, clamp=clamp
+            size,
+            w_dim,
+            channels=channels,
+            channel_base=channel_base,
+            channel_max=channel_max,
+            channel_min=channel_min,
+            clamp=clamp,
         )
 
     def broadcast(self, w: Tensor) -> Tensor:

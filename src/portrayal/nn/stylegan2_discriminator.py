@@ -25,6 +25,7 @@ class Discriminator(nn.Module):
         channels: int = 3,
         channel_base: int = CHANNEL_BASE,
         channel_max: int = CHANNEL_MAX,
+        channel_min: int = 0,
         group: int = 4,
         clamp: float | None = None,
     ) -> None:
@@ -37,7 +38,10 @@ class Discriminator(nn.Module):
         """
         super().__init__()
         self.size, self.channels, self.group = size, channels, group
-        c = [width(side, channel_base=channel_base, channel_max=channel_max) for side in reversed(sizes(size))]
+        c = [
+            width(side, channel_base=channel_base, channel_max=channel_max, channel_min=channel_min)
+            for side in reversed(sizes(size))
+        ]
         self.from_rgb = EqualConv(channels, c[0], 1, clamp=clamp)
         self.blocks = nn.ModuleList(DiscriminatorBlock(a, b, clamp=clamp) for a, b in pairwise(c))
         self.conv = EqualConv(c[-1] + 1, c[-1], 3, clamp=clamp)

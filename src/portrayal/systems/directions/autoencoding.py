@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from portrayal.face.expressive import expressive
+from portrayal.nn.arcface import identity_distance
 from portrayal.nn.autoencoding import Remembered, latent_distance
 from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.faces import as_input
-from portrayal.systems.directions.features import load_perceptual, perceptual_of
+from portrayal.systems.directions.features import identity_of, load_identity, load_perceptual, perceptual_of
 from portrayal.systems.directions.parts import build_encoder, encoder_of, generator_of, offset_norms
 from portrayal.train.state import TrainState
 
@@ -37,11 +38,13 @@ def networks(config: Config) -> dict[str, nn.Module]:
 
 
 def frozen(config: Config) -> dict[str, nn.Module]:
-    """The network of the perceptual loss, where that has a weight. Raises as `load_perceptual`."""
-    chosen = config.autoencoding
-    if not (is_on(config) and chosen.perceptual):
-        return {}
-    return {"perceptual": load_perceptual(chosen.perceptual_network)}
+    """The networks of the perceptual and identity losses, where those have a weight. Raises as `load_perceptual`."""
+    chosen, networks = config.autoencoding, cast(dict[str, nn.Module], {})
+    if is_on(config) and chosen.perceptual:
+        networks["perceptual"] = load_perceptual(chosen.perceptual_network)
+    if is_on(config) and chosen.identity:
+        networks["identity"] = load_identity(chosen.identity_network)
+    return networks
 
 
 def optimizers(modules: nn.ModuleDict, config: Config) -> dict[str, torch.optim.Optimizer]:
@@ -69,8 +72,12 @@ def terms(
     remembered.add(copied[:, 0].detach())
     weight = 1 + config.autoencoding.parts * expressive(landmarks, images.shape[-1])
     found = {"pixel": (weight * (made - images).abs()).mean(), "delta": offset_norms(copied, copied.shape[1])}
+    ours, theirs = made / 2 + 0.5, images / 2 + 0.5
     if "perceptual" in state.frozen:
-        found["perceptual"] = perceptual_of(state)(made / 2 + 0.5, images / 2 + 0.5)
+        found["perceptual"] = perceptual_of(state)(ours, theirs)
+    if "identity" in state.frozen:
+        network = identity_of(state)
+        found["identity"] = identity_distance(network(ours, landmarks), network(theirs, landmarks)).mean()
     found["latent"] = latent_distance(generator_of(state.networks).mapping, remembered.codes)
     return found
 

@@ -25,6 +25,7 @@ class GeneratorConfig:
     channel_base: int = 16384
     """Channels x resolution: that of the public 256 x 256 models."""
     channel_max: int = 512
+    channel_min: int = 0
     mapping_rate: float = 0.01
     """Multiplier of the mapping network's learning rate (StyleGAN, appendix C)."""
 
@@ -33,6 +34,8 @@ class GeneratorConfig:
 class EncoderConfig:
     """e4e's encoder: the four stages of its trunk, IR-SE50's."""
 
+    side: int | None = None
+    """Of the pictures that it reads, to which larger ones are averaged down; None: that of the generator's."""
     channels: tuple[int, ...] = tuple(channels for channels, _ in STAGES)
     """Multiples of 16; the last is also the width of the pyramid and the style heads."""
     units: tuple[int, ...] = tuple(units for _, units in STAGES)
@@ -110,11 +113,14 @@ class AutoencodingConfig:
     parts: float = 4.0
     """How much more a pixel of eyes and mouth counts than others."""
     perceptual: float = 1.0
+    identity: float = 0.0
+    """Of the distance between the embeddings of the copies and of what they copy."""
     delta: float = 0.01
     """Of the norms of the offsets from w."""
     latent: float = 1.0
     """Of the distance between the distributions of the mapping network's w and the encoder's."""
     perceptual_network: PerceptualName = "tracker"
+    identity_network: IdentityName = "mobilefacenet"
     encoder_rate: float = 5e-4
     """Learning rate of the encoder."""
     mapping_factor: float = 5.0
@@ -241,14 +247,20 @@ class Config:
     def __post_init__(self) -> None:
         if self.image_size < 32 or self.image_size & (self.image_size - 1):
             raise ValueError(f"image_size must be a power of two of at least 32, got {self.image_size}")
-        layers = 2 * (self.image_size.bit_length() - 2)
-        if self.directions.layers > layers:
+        if self.directions.layers > self.layers:
             raise ValueError(
-                f"directions.layers {self.directions.layers} is more than the {layers} of a generator of image_size "
-                f"{self.image_size}"
+                f"directions.layers {self.directions.layers} is more than the {self.layers} of a generator of "
+                f"image_size {self.image_size}"
             )
+        if self.encoder.side is not None and self.image_size % self.encoder.side:
+            raise ValueError(f"image_size {self.image_size} is no multiple of encoder.side {self.encoder.side}")
         if not 0 <= self.photo_share <= 1:
             raise ValueError(f"photo_share must be in [0, 1], got {self.photo_share}")
+
+    @property
+    def layers(self) -> int:
+        """How many w the generator reads."""
+        return 2 * (self.image_size.bit_length() - 2)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -279,16 +291,16 @@ class Config:
 
     @classmethod
     def compact(cls) -> Self:
-        """What the package ships: 64 x 64, so that two processor cores can train all of it in two hours."""
+        """What the package ships: 128 x 128, grown from 64 x 64 (`growing`), for two processor cores."""
         return cls(
-            image_size=64,
+            image_size=128,
             photo_share=0.4,
             generator=GeneratorConfig(
-                w_dim=256, mapping_layers=4, channel_base=2048, channel_max=192, mapping_rate=0.3
+                w_dim=256, mapping_layers=4, channel_base=2048, channel_max=192, channel_min=32, mapping_rate=0.3
             ),
-            encoder=EncoderConfig(channels=(32, 64, 96, 80), units=(2, 2, 4, 2)),
+            encoder=EncoderConfig(side=64, channels=(32, 64, 96, 80), units=(2, 2, 4, 2)),
             gan=GanConfig(r1=0.2, path_interval=8, span=200_000, measured_pictures=512),
-            autoencoding=AutoencodingConfig(pixel=10.0, perceptual=2.0, delta=0.02, alone_steps=4_800),
+            autoencoding=AutoencodingConfig(pixel=10.0, perceptual=2.0, identity=1.0, delta=0.02, alone_steps=4_800),
             inversion=InversionConfig(
                 identity_network="mobilefacenet",
                 perceptual_network="tracker",

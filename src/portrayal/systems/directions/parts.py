@@ -6,7 +6,7 @@ A stage's file holds its networks one after the other, each name after that of i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +18,7 @@ from portrayal.nn.e4e import E4eEncoder
 from portrayal.nn.stylegan2 import Generator
 from portrayal.nn.stylegan2_discriminator import Discriminator
 from portrayal.systems.directions.config import Config, StageName
+from portrayal.systems.directions.growing import grown
 from portrayal.systems.directions.matrix import DirectionMatrix
 from portrayal.train.initial import fill_network, save_network
 from portrayal.train.state import TrainState
@@ -32,18 +33,22 @@ def build_generator(config: Config) -> Generator:
         mapping_layers=g.mapping_layers,
         channel_base=g.channel_base,
         channel_max=g.channel_max,
+        channel_min=g.channel_min,
         mapping_rate=g.mapping_rate,
     )
 
 
 def build_discriminator(config: Config) -> Discriminator:
     g = config.generator
-    return Discriminator(config.image_size, channel_base=g.channel_base, channel_max=g.channel_max)
+    return Discriminator(
+        config.image_size, channel_base=g.channel_base, channel_max=g.channel_max, channel_min=g.channel_min
+    )
 
 
 def build_encoder(config: Config) -> E4eEncoder:
     trunk = tuple(zip(config.encoder.channels, config.encoder.units, strict=True))
-    return E4eEncoder(config.image_size, w_dim=config.generator.w_dim, trunk=trunk)
+    side = config.encoder.side or config.image_size
+    return E4eEncoder(side, w_dim=config.generator.w_dim, layers=config.layers, trunk=trunk)
 
 
 def build_matrix(config: Config) -> DirectionMatrix:
@@ -90,7 +95,7 @@ def save_parts(
 
 
 def load_parts(path: Path, state: TrainState, *, needed: Sequence[str], optional: Sequence[str] = ()) -> set[str]:
-    """Start networks from a weights file.
+    """Start networks from a weights file, of this picture size or of half of it (`growing`).
 
     Args:
         needed: networks that the file must hold. optional: those that start anew where it does not.
@@ -103,7 +108,7 @@ def load_parts(path: Path, state: TrainState, *, needed: Sequence[str], optional
     """
     tensors, loaded = load_file(path), set()
     for part in (*needed, *optional):
-        own: dict[str, Tensor] = {
+        own: Mapping[str, Tensor] = {
             name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")
         }
         if not own and part in optional:
@@ -111,6 +116,7 @@ def load_parts(path: Path, state: TrainState, *, needed: Sequence[str], optional
         if not own:
             raise InputError(f"{path} holds no {part}; give the weights file of a stage that has trained one")
         networks = [modules[part] for modules in (state.networks, state.averaged)]
+        own = grown(networks[0], own)
         fill_network(networks, own, path=path, preset=f"the {part} of this preset of directions")
         loaded.add(part)
     return loaded

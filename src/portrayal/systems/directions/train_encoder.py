@@ -91,10 +91,9 @@ def dataset(root: Path, config: Config, seed: int, samples: int) -> Dataset[Batc
 def open_layers(step: int, config: Config) -> int:
     """How many layers have an offset of their own after `step` steps, the first, w itself, included."""
     start, every = config.inversion.progressive_start, config.inversion.progressive_every
-    layers = 2 * (config.image_size.bit_length() - 2)
     if step < start:
         return 1
-    return min(2 + (step - start) // every, layers) if every else layers
+    return min(2 + (step - start) // every, config.layers) if every else config.layers
 
 
 def train_step(state: TrainState, batch: Batch, config: Config) -> dict[str, Tensor]:
