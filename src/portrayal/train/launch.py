@@ -11,6 +11,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from portrayal.errors import InputError
+from portrayal.face.tracker import pick_device
+from portrayal.nn.precision import multiplies_bfloat16
 from portrayal.train.options import RunOptions
 
 
@@ -20,6 +22,7 @@ def launch(options: RunOptions) -> Fabric:
     Raises:
         InputError: there are no such devices, or no such precision.
     """
+    precision = options.precision if options.precision != "auto" else quickest_precision(options.device)
     several = options.devices * options.num_nodes > 1
     try:
         fabric = Fabric(
@@ -27,16 +30,21 @@ def launch(options: RunOptions) -> Fabric:
             devices=options.devices,
             num_nodes=options.num_nodes,
             strategy="ddp" if several else "auto",
-            precision=options.precision,  # type: ignore[arg-type]
+            precision=precision,  # type: ignore[arg-type]
         )
     except (ValueError, RuntimeError) as error:  # Fabric's own errors are of these kinds
         raise InputError(
-            f"--device {options.device} --devices {options.devices} --precision {options.precision}: {error}"
+            f"--device {options.device} --devices {options.devices} --precision {precision}: {error}"
         ) from error
     fabric.launch()
     if several:
         atexit.register(_leave)
     return fabric
+
+
+def quickest_precision(device: str) -> str:
+    """Raises InputError: there is no such device."""
+    return "bf16-mixed" if multiplies_bfloat16(pick_device(device).type) else "32-true"
 
 
 def is_main_process() -> bool:

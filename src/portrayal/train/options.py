@@ -24,8 +24,8 @@ class RunOptions:
     """Devices (on a CPU: processes) of each node; they share the batch of the configuration."""
     num_nodes: int = 1
     """Machines that train together; docs/training.md says how to start them."""
-    precision: str = "bf16-mixed"
-    """32-true, bf16-mixed or 16-mixed."""
+    precision: str = "auto"
+    """32-true, bf16-mixed or 16-mixed; auto is bf16-mixed on a device that multiplies bfloat16, else 32-true."""
     accumulate: int = 1
     """Parts that a batch is cut into, one after the other, where it does not fit into memory."""
     channels_last: bool = True

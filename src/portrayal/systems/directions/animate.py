@@ -18,6 +18,7 @@ from portrayal.media.image import to_uint8
 from portrayal.media.overlay import Overlay
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.retarget import at_most
+from portrayal.nn.precision import quick_precision
 from portrayal.nn.stylegan2 import SynthesisNetwork
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.systems.directions import tuning
@@ -113,7 +114,7 @@ def tune_source(
     face = framed(model, source.portrait)
     picture = face.as_input().to(source.w_plus.device)
     perceptual = load_perceptual(config.tuning.perceptual_network).to(picture.device)
-    with torch.enable_grad():
+    with torch.enable_grad(), quick_precision(picture):
         found = tuning.tune(
             model.generator,
             picture,

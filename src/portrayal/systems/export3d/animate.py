@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from portrayal.media.overlay import head_mask, pixel_centres
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.remarks import frame_numbers, turned_frames, unsure_frames
+from portrayal.nn.precision import quick_precision
 from portrayal.nn.rendering.depth import depth_map, enlarge_depth
 from portrayal.nn.rendering.fast import FastField
 from portrayal.systems.export3d.config import Config
@@ -69,7 +70,7 @@ def encode_source(model: Export3d, portrait: Portrait) -> Export3dSource:
     look = Look(model.seen.limited(params.expression)[0], params.gaze)
     view = SourceView(picture, params.camera, params.identity, look)
     network = model.renderer.background
-    with _half(picture):
+    with quick_precision(picture):
         features = model.generator.encode(picture, view.camera)
         return Export3dSource(portrait, view, features, None if network is None else network(view))
 
@@ -115,7 +116,7 @@ def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> 
     for frame in range(len(driving)):
         part = driving[frame : frame + 1]
         wanted = torch.cat([part.params.expression, part.params.gaze.flatten(1), part.change], 1)
-        with _half(wanted):
+        with quick_precision(wanted):
             if len(shown) == 0 or not torch.equal(wanted, shown):
                 shown, planes = wanted, planes_of(model, source, codes_of(model, part))
                 flow = model.renderer.flow_of(source.view, look_of(model, part))
@@ -152,11 +153,6 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
         yield Layers(picture_of(view, source), (opacity * head).clamp(0, 1))
 
 
-def _half(tensor: Tensor) -> torch.autocast:
-    """bfloat16 where it is made for; what is a place stays float32."""
-    return torch.autocast(tensor.device.type, torch.bfloat16)
-
-
 def codes_of(model: Export3d, driving: Export3dDriving) -> Tensor:
     """(t, d) what the generator is told of each frame's expression."""
     codes = expression_codes(model, driving.params)
@@ -189,7 +185,7 @@ def planes_of(model: Export3d, source: Export3dSource, codes: Tensor) -> Tensor:
 def head_field(model: Export3d, source: Export3dSource) -> FastField:
     """The head in space, with the portrait's own expression."""
     codes = expression_codes(model, source.portrait.params)
-    with _half(codes):
+    with quick_precision(codes):
         planes = planes_of(model, source, codes)
     return model.renderer.field(planes, torch.float32)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.motion.compose import head_shape
+from portrayal.nn.precision import quick_precision
 from portrayal.systems.mmfa.driving import MmfaDriving
 from portrayal.systems.mmfa.guided import GuidedMmfa
 from portrayal.systems.mmfa.keypoints import Pose, tracked_pose
@@ -37,7 +38,7 @@ def encode_source(model: GuidedMmfa, portrait: Portrait) -> LightSource:
     side = portrait.image.shape[-1]
     image = _resized(portrait.image, model.config.image_size).contiguous(memory_format=torch.channels_last)
     pose = tracked_pose(portrait.params, side)
-    with _half(image):
+    with quick_precision(image):
         canonical = model.canonical(image).float()
         appearance = model.renderer.appearance(image)
     expression = model.expression_encoder(head_shape(portrait.params))
@@ -70,7 +71,7 @@ def drawn(model: GuidedMmfa, source: LightSource, points: Tensor, pose: Pose) ->
     n, side = len(points), source.portrait.image.shape[-1]
     appearance = Appearance(*(x.expand(n, *x.shape[1:]) for x in vars(source.appearance).values()))
     own = Pose(*(x.expand(n, *x.shape[1:]) for x in vars(source.pose).values()))
-    with _half(points):
+    with quick_precision(points):
         motion = model.renderer.motion(appearance, source.keypoints.expand(n, -1, -1), points, own, pose)
         painted = model.renderer.generator(appearance, motion)[model.config.image_size]
     if side == model.config.image_size:
@@ -79,11 +80,6 @@ def drawn(model: GuidedMmfa, source: LightSource, points: Tensor, pose: Pose) ->
     rest = resize(painted.painted, (side, side))
     share = resize(painted.share, (side, side))
     return torch.lerp(rest, moved, share).clamp(0, 1)
-
-
-def _half(tensor: Tensor) -> torch.autocast:
-    """bfloat16 where it is made for: the convolutions of this network lose nothing that can be seen."""
-    return torch.autocast(tensor.device.type, torch.bfloat16)
 
 
 def _resized(image: Tensor, side: int) -> Tensor:

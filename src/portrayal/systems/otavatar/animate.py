@@ -20,6 +20,7 @@ from portrayal.errors import InputError
 from portrayal.media.overlay import Overlay
 from portrayal.motion.options import RetargetOptions
 from portrayal.nn.kept import KeptFile, digest_of, forget_oldest
+from portrayal.nn.precision import quick_precision
 from portrayal.nn.rendering.fast import FastField
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.options import AVATAR_SUFFIX
@@ -160,15 +161,16 @@ def _inverted(
     model: Otavatar, source: OtavatarSource, faces: Faces, networks: dict[str, nn.Module], watch: Watch
 ) -> OtavatarSource:
     """The identity code, with the generator as it is."""
-    found = invert_portrait(
-        model.generator,
-        model.controller,
-        faces,
-        networks,
-        model.config.inversion,
-        first=source.identity[:, 0],
-        watch=watch,
-    )
+    with quick_precision(faces.picture):
+        found = invert_portrait(
+            model.generator,
+            model.controller,
+            faces,
+            networks,
+            model.config.inversion,
+            first=source.identity[:, 0],
+            watch=watch,
+        )
     return replace(source, identity=model.generator.broadcast(found.w).clone(), bias=found.bias)
 
 
@@ -179,7 +181,8 @@ def _tuned(
     with torch.no_grad():
         ws = model.latents(source.identity, faces.window)
     seen = replace(faces, camera=bias_intrinsics(faces.camera, source.bias))
-    tuned = tune_generator(model.generator, ws, seen, networks, model.config, watch=watch)
+    with quick_precision(ws):
+        tuned = tune_generator(model.generator, ws, seen, networks, model.config, watch=watch)
     if tuned is None:
         remark = "tuning the generator to the photo diverged twice and was left out: the face may be less like it."
         return replace(source, remark=remark)
