@@ -74,7 +74,7 @@ def to_input(pictures: Tensor) -> Tensor:
 
 def save_weights(path: Path, state: TrainState, config: Config, metadata: dict[str, str]) -> None:
     """The averaged networks as fp16 with what made them."""
-    tensors = {name: value.half().contiguous() for name, value in state.averaged.state_dict().items()}
+    tensors = {name: value.half() for name, value in state.averaged.state_dict().items()}
     about = {"system": "face", "stage": "tracker", "licence": "Apache-2.0", "data": "portrayal development faces"}
     save_tensors(path, tensors, about | metadata)
 

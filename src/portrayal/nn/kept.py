@@ -48,7 +48,7 @@ class KeptFile:
             return
         make_parent(self.path)
         try:
-            save_tensors(self.path, {name: x.detach().cpu().contiguous() for name, x in tensors.items()}, about)
+            save_tensors(self.path, tensors, about)
         except OSError as error:
             raise writing_error(error, self.path) from error
 

@@ -131,7 +131,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(_in_order(save(dict(tensors), dict(metadata))))
+        own = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        beside.write_bytes(_in_order(save(own, dict(metadata))))
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -140,7 +141,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 def in_halves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Floats as fp16, as weights files hold them."""
-    return {name: (x.half() if x.is_floating_point() else x).contiguous() for name, x in tensors.items()}
+    return {name: x.half() if x.is_floating_point() else x for name, x in tensors.items()}
 
 
 def _in_order(content: bytes) -> bytes:

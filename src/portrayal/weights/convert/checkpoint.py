@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from portrayal.errors import InputError, MissingFileError
+from portrayal.weights.registry import save_tensors
 
 
 def read_states(path: Path, parts: Sequence[str], *, origin: str) -> dict[str, dict[str, Tensor]]:
@@ -42,3 +45,26 @@ def read_checkpoint(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+
+
+def save_converted(
+    output: Path,
+    tensors: Mapping[str, Tensor],
+    paths: Sequence[Path],
+    *,
+    config: Any = None,
+    origin: str | None = None,
+    **about: str,
+) -> None:
+    """Write a weights file made of checkpoints of others.
+
+    Args:
+        output: appears only when complete.
+        paths: the checkpoints. origin: the repository that they are of.
+        config: the system's, a dataclass. about: what else the file says of itself, beside licence and data.
+    """
+    about["licence"] = "that of the checkpoint"
+    about["data"] = f"converted from {', '.join(path.name for path in paths)}{f' of {origin}' if origin else ''}"
+    if config is not None:
+        about["config"] = json.dumps(asdict(config), sort_keys=True)
+    save_tensors(output, tensors, about)

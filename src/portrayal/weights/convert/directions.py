@@ -6,9 +6,7 @@ Three files make a system: the generator (`g_ema`, rosinality's StyleGAN2), the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,10 @@ from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.model import Directions
 from portrayal.systems.directions.pose import RELEASED_RANGES
 from portrayal.train.initial import first_misfit
-from portrayal.weights.convert.checkpoint import read_checkpoint
+from portrayal.weights.convert.checkpoint import read_checkpoint, save_converted
 from portrayal.weights.convert.e4e import encoder_from_e4e
 from portrayal.weights.convert.stylegan2 import generator_from_rosinality
-from portrayal.weights.registry import in_halves, save_tensors
+from portrayal.weights.registry import in_halves
 
 PARTS = {"g_ema": "generator", "e": "encoder", "A_matrix": "matrix"}
 """What is in a file -> which part of the system it is."""
@@ -61,13 +59,8 @@ def convert_directions(paths: Sequence[Path], output: Path) -> None:
     if misfit:
         part = next((part for part in files if f" {part}." in misfit), "matrix")
         raise InputError(f"{files[part][0]} does not belong to the 256 x 256 VoxCeleb model: {misfit}")
-    about = {
-        "system": "directions",
-        "config": json.dumps(asdict(config)),
-        "licence": "that of the checkpoints",
-        "data": f"converted from {', '.join(path.name for path, _ in files.values())}",
-    }
-    save_tensors(output, in_halves(tensors), about)
+    own = [path for path, _ in files.values()]
+    save_converted(output, in_halves(tensors), own, system="directions", config=config)
 
 
 def _tensors(states: Mapping[str, Mapping[str, Any]], paths: Sequence[Path]) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from portrayal.errors import InputError
 from portrayal.nn.e4e import PUBLIC_SIDE, E4eEncoder
-from portrayal.weights.convert.checkpoint import read_checkpoint
-from portrayal.weights.registry import in_halves, save_tensors
+from portrayal.weights.convert.checkpoint import read_checkpoint, save_converted
+from portrayal.weights.registry import in_halves
 
 PREFIX = "encoder."
 """Of the encoder's tensors in encoder4editing's checkpoints, which hold the generator beside them."""
@@ -33,8 +33,7 @@ def convert_e4e(path: Path, output: Path) -> None:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"{path} is not laid out as an encoder of encoder4editing: {reason}") from error
-    about = {"network": "e4e", "licence": "that of the checkpoint", "data": f"converted from {path.name}"}
-    save_tensors(output, in_halves(tensors), about)
+    save_converted(output, in_halves(tensors), [path], network="e4e")
 
 
 def encoder_from_e4e(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

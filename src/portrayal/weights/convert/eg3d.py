@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from portrayal.nn.triplane import PLANE_COORDINATES, PlaneAxes
 from portrayal.systems.otavatar.config import Config, GeneratorConfig
 from portrayal.systems.otavatar.generator import TriplaneGenerator
 from portrayal.train.initial import first_misfit
+from portrayal.weights.convert.checkpoint import save_converted
 from portrayal.weights.convert.nvidia_pickle import (
     DAMAGED,
     StoredModule,
@@ -29,7 +29,6 @@ from portrayal.weights.convert.nvidia_pickle import (
     stored_tensor,
 )
 from portrayal.weights.convert.stylegan2 import NVIDIA, Rule, generator_from_nvidia, rename, without_kernels
-from portrayal.weights.registry import save_tensors
 
 ORIGIN = "NVlabs/eg3d"
 NETWORK = "G_ema"
@@ -78,9 +77,8 @@ def convert_eg3d(path: Path, output: Path) -> None:
             raise ValueError(misfit)
     except DAMAGED as error:
         raise InputError(f"{path} does not fit as a generator of {ORIGIN} for faces: {reason(error)}") from error
-    about = {"system": "otavatar", "stage": "eg3d", "config": json.dumps(asdict(config), sort_keys=True)}
-    about |= {"licence": "that of the checkpoint", "data": f"converted from {path.name} of {ORIGIN}"}
-    save_tensors(output, {name: value.float().contiguous() for name, value in tensors.items()}, about)
+    whole = {name: value.float() for name, value in tensors.items()}
+    save_converted(output, whole, [path], origin=ORIGIN, system="otavatar", stage="eg3d", config=config)
 
 
 def generator_config(generator: StoredModule, state: Mapping[str, Tensor]) -> GeneratorConfig:

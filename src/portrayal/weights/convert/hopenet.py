@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from portrayal.nn.pretrained import load_hopenet
-from portrayal.weights.registry import save_tensors
+from portrayal.weights.convert.checkpoint import save_converted
 
 
 def convert_hopenet(path: Path, output: Path) -> None:
@@ -14,6 +14,4 @@ def convert_hopenet(path: Path, output: Path) -> None:
     Raises:
         MissingFileError: no such file. InputError: it is not a Hopenet.
     """
-    net = load_hopenet(path)
-    about = {"network": "hopenet", "licence": "that of the checkpoint", "data": f"converted from {path.name}"}
-    save_tensors(output, {name: value.contiguous() for name, value in net.state_dict().items()}, about)
+    save_converted(output, load_hopenet(path).state_dict(), [path], network="hopenet")

@@ -6,10 +6,9 @@ dicts `generator`, `kp_detector`, `he_estimator` (and `discriminator`, optimizer
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,8 +24,7 @@ from portrayal.systems.mmfa.config import (
     MotionConfig,
 )
 from portrayal.systems.mmfa.model import Mmfa
-from portrayal.weights.convert.checkpoint import read_states
-from portrayal.weights.registry import save_tensors
+from portrayal.weights.convert.checkpoint import read_states, save_converted
 
 State = Mapping[str, Tensor]
 PARTS = ("generator", "kp_detector", "he_estimator")
@@ -144,9 +142,7 @@ def convert_face_vid2vid(path: Path, output: Path) -> None:
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"{path} is not laid out as a checkpoint of {ORIGIN}: {reason}") from error
-    about = {"system": "mmfa", "stage": "main", "config": json.dumps(asdict(config), sort_keys=True)}
-    about |= {"licence": "that of the checkpoint", "data": f"converted from {path.name} of {ORIGIN}"}
-    save_tensors(output, {name: value.contiguous() for name, value in tensors.items()}, about)
+    save_converted(output, tensors, [path], origin=ORIGIN, system="mmfa", stage="main", config=config)
 
 
 def infer_config(states: Mapping[str, State]) -> Config:

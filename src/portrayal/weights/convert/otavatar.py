@@ -6,9 +6,7 @@ net_Warp_ema and net_G_ema, which are the ones that animate; optimizers, schedul
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,10 +16,9 @@ from portrayal.errors import InputError
 from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.train_decouple import networks
 from portrayal.train.initial import first_misfit
-from portrayal.weights.convert.checkpoint import read_states
+from portrayal.weights.convert.checkpoint import read_states, save_converted
 from portrayal.weights.convert.eg3d import generator_from_eg3d
 from portrayal.weights.convert.stylegan2 import Rule, rename
-from portrayal.weights.registry import save_tensors
 
 CONTROLLER_PART, GENERATOR_PART = "net_Warp_ema", "net_G_ema"
 ORIGIN = "theEricMa/OTAvatar"
@@ -73,9 +70,7 @@ def convert_otavatar(path: Path, output: Path) -> None:
     misfit = first_misfit(model, {name: tuple(value.shape) for name, value in tensors.items()})
     if misfit:
         raise InputError(f"{path} is not laid out as a checkpoint of {ORIGIN}: {misfit}")
-    about = {"system": "otavatar", "stage": "decouple", "config": json.dumps(asdict(config), sort_keys=True)}
-    about |= {"licence": "that of the checkpoint", "data": f"converted from {path.name} of {ORIGIN}"}
-    save_tensors(output, {name: value.contiguous() for name, value in tensors.items()}, about)
+    save_converted(output, tensors, [path], origin=ORIGIN, system="otavatar", stage="decouple", config=config)
 
 
 def official_tensors(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
