@@ -7,7 +7,7 @@ import pytest
 from portrayal import cli
 from portrayal.errors import InputError
 from portrayal.face.config import Config as FaceConfig
-from portrayal.train.run import override, stage_and_preset
+from portrayal.train.run import override, settled, stage_and_preset
 from portrayal.train.schedule import Schedule
 from tests.data.made_faces import make_folder
 from tests.train.toy import Config
@@ -41,6 +41,20 @@ def test_the_fields_are_listed(capsys):
         override(Config(), ["--config.help"])
     assert stopped.value.code == 0
     assert "--config.loss.adversarial" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps"),
+    [
+        ([], 50),
+        (["--config.steps", "7"], 7),
+        (["--config.decouple.steps", "9"], 9),
+        (["--config.steps", "7", "--config.decouple.steps", "9"], 7),
+    ],
+)
+def test_a_field_of_the_stages_own_part_counts(arguments, steps):
+    stage, config = stage_and_preset("otavatar", "decouple", "tiny")
+    assert settled(stage, config, override(config, arguments)).steps == steps
 
 
 @pytest.mark.parametrize(

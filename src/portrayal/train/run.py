@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import make_dataclass
+from dataclasses import fields, make_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -42,7 +42,22 @@ def train_stage(
         InputError: no such system, stage or preset, or data that cannot be used.
     """
     chosen, config = stage_and_preset(system, stage, preset)
-    return train(chosen, override(config, overrides), options, name=f"{system} {stage}")
+    return train(chosen, settled(chosen, config, override(config, overrides)), options, name=f"{system} {stage}")
+
+
+def settled(stage: Stage, before: C, config: C) -> C:
+    """A configuration whose stage knows of every change.
+
+    A stage takes some fields from a part of its own (`steps` from `decouple.steps`); a change of that part after it did so
+    counts as one of the field, unless the field was changed itself.
+    """
+    again = stage.configure(config)
+    changed = {
+        name: getattr(again, name)
+        for name in (field.name for field in fields(config))
+        if getattr(again, name) != getattr(before, name) == getattr(config, name)
+    }
+    return replace(config, **changed)
 
 
 def stage_and_preset(system: str, stage: str, preset: str) -> tuple[Stage, Any]:
