@@ -45,11 +45,11 @@ def train_stage(
     return train(chosen, settled(chosen, config, override(config, overrides)), options, name=f"{system} {stage}")
 
 
-def settled(stage: Stage, before: C, config: C) -> C:
+def settled(stage: Stage, before: Any, config: Any) -> Any:
     """A configuration whose stage knows of every change.
 
-    A stage takes some fields from a part of its own (`steps` from `decouple.steps`); a change of that part after it did so
-    counts as one of the field, unless the field was changed itself.
+    A stage takes some fields from a part of its own (`steps` from `decouple.steps`); a later change of that part counts
+    as one of the field, unless the field was changed itself.
     """
     again = stage.configure(config)
     changed = {
