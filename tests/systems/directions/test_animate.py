@@ -57,6 +57,21 @@ def test_the_source_itself_is_not_moved(model: Directions, portrait: Portrait) -
 
 
 @torch.no_grad()
+def test_a_code_is_moved_to_the_pose_of_its_portrait(
+    model: Directions, portrait: Portrait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = animate.encode_source(model, portrait)
+    turned = apply_edit(portrait.params, Edit(yaw=-0.2))
+    monkeypatch.setattr(animate, "net3d", lambda device: lambda pictures: turned)
+    model.config = replace(model.config, directions=replace(model.config.directions, corrected=True))
+    source = animate.encode_source(model, portrait)
+    change = animate.limited_change(model, pose_vector(turned, 12), plain.pose)
+    assert float(change[0, 0]) == pytest.approx(0.2 / 0.5 * 6, abs=1e-3)
+    torch.testing.assert_close(source.w_plus, model.matrix.move(plain.w_plus, change))
+    torch.testing.assert_close(source.pose, plain.pose)
+
+
+@torch.no_grad()
 def test_no_element_goes_far_beyond_what_was_learned(model: Directions, portrait: Portrait) -> None:
     source = animate.encode_source(model, portrait)
     yaw = float(source.pose[0, 0])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.faces import FramedFace, frame_face, frame_squares
 from portrayal.systems.directions.features import load_perceptual
 from portrayal.systems.directions.model import Directions
-from portrayal.systems.directions.net3d import pose_vector
+from portrayal.systems.directions.net3d import Net3d, pose_vector
 from portrayal.systems.directions.pose import released_angles
 from portrayal.systems.likeness import remark_on
 from portrayal.tracking import Progress, silent
@@ -81,7 +82,26 @@ def encode_source(model: Directions, portrait: Portrait) -> DirectionsSource:
     """
     portrait.require_square()
     w_plus = model.encoder(framed(model, portrait).as_input().to(portrait.image.device)).float()
-    return DirectionsSource(portrait, w_plus, pose_of(model, portrait.params), {})
+    pose = pose_of(model, portrait.params)
+    if model.config.directions.corrected:
+        w_plus = corrected(model, w_plus, pose)
+    return DirectionsSource(portrait, w_plus, pose, {})
+
+
+def corrected(model: Directions, w_plus: Tensor, pose: Tensor) -> Tensor:
+    """w+ moved along A until its picture has the portrait's pose (1, k), as far as one step brings it there.
+
+    Differs: Delta p begins at the portrait's p_s, but the encoder's picture may turn and smile less than the portrait,
+    and all that follows would be off by that.
+    """
+    seen = net3d(w_plus.device)(model.generator.synthesis(w_plus) / 2 + 0.5)
+    own = pose_vector(seen, model.config.directions.expressions)
+    return model.matrix.move(w_plus, limited_change(model, own, pose))
+
+
+@lru_cache(maxsize=1)
+def net3d(device: torch.device) -> Net3d:
+    return Net3d().to(device)
 
 
 def framed(model: Directions, portrait: Portrait) -> FramedFace:
@@ -178,13 +198,18 @@ def change_of(model: Directions, source: DirectionsSource, driving: DirectionsDr
     Differs: the paper says nothing about p far from what A was learned on. Each angle stops some way outside its range
     (`BEYOND`), or where the source is if that is further; the change of the expression bends towards `REACH`.
     """
+    return limited_change(model, source.pose, pose_of(model, driving.params)) + driving.change
+
+
+def limited_change(model: Directions, source: Tensor, target: Tensor) -> Tensor:
+    """(t, k) Delta p, rescaled, of poses (1 or t, k) and (t, k) that are not, as `change_of` limits it."""
     low, high = model.poses.ranges.unbind(1)
-    slack, target = BEYOND * (high - low), pose_of(model, driving.params)
-    limited = target.minimum((high + slack).maximum(source.pose)).maximum((low - slack).minimum(source.pose))
+    slack = BEYOND * (high - low)
+    limited = target.minimum((high + slack).maximum(source)).maximum((low - slack).minimum(source))
     limited = torch.cat([limited[:, :3], target[:, 3:]], 1)
-    angles, expression = model.poses.change(source.pose, limited, a=model.config.directions.scale).tensor_split([3], 1)
+    angles, expression = model.poses.change(source, limited, a=model.config.directions.scale).tensor_split([3], 1)
     length = expression.norm(dim=1, keepdim=True).clamp_min(1e-6)
-    return torch.cat([angles, expression * (at_most(length, REACH) / length)], 1) + driving.change
+    return torch.cat([angles, expression * (at_most(length, REACH) / length)], 1)
 
 
 def pose_of(model: Directions, params: FaceParams) -> Tensor:

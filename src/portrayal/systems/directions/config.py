@@ -59,6 +59,8 @@ class DirectionsConfig:
     """Of A's initial weights, as in the released code; the paper does not say."""
     convention: Literal["paper", "released"] = "paper"
     """released: A with a bias that reads DECA's coefficients, as in the authors' checkpoints."""
+    corrected: bool = False
+    """Move an inverted code along A until its picture has the portrait's pose (`animate.corrected`)."""
     truncation: float = 1.0
     """psi, after the shift; the released code truncates inverted codes too."""
 
@@ -307,7 +309,7 @@ class Config:
                 progressive_start=0,  # the encoder has learned along with the generator
                 progressive_every=0,
             ),
-            directions=DirectionsConfig(deviation=0.003),
+            directions=DirectionsConfig(deviation=0.003, corrected=True),
             tuning=TuningConfig(
                 steps=80, learning_rate=3e-3, pixel=10.0, perceptual=0.5, perceptual_network="tracker", enough=0.2
             ),
