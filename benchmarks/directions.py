@@ -23,6 +23,7 @@ from portraits import Row, best, built_in, print_times, write_pictures
 from rich.console import Console
 
 from portrayal.evaluate.entrants import Entrant
+from portrayal.nn.precision import quick_precision
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.systems import load
 from portrayal.systems.directions import animate, tuning
@@ -83,7 +84,7 @@ def tuned(model: Directions, portrait: Portrait, steps: int) -> Row:
     source = animate.encode_source(model, portrait)
     picture = animate.framed(model, portrait).as_input()
     asked = replace(config.tuning, steps=steps, enough=0.0)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quick_precision(picture):
         start = time.perf_counter()
         tuning.tune(model.generator, picture, source.w_plus.detach(), asked, perceptual, cache=Path(folder))
         seconds = time.perf_counter() - start

@@ -84,7 +84,8 @@ def _run(name: StageName, config: Config, data: Path, folder: Path, *, init: Pat
     from portrayal.systems.directions import STAGES  # which imports this module
     from portrayal.train.loop import train
 
-    same = replace(config, tuning=Config().tuning).of_stage(name)
+    alike = replace(config.tuning, steps=Config().tuning.steps)  # what is trained does not depend on it
+    same = replace(config, tuning=alike).of_stage(name)
     if name not in BEFORE:
         same = replace(same, reenactment=Config().reenactment)
     mark = hashlib.sha256(json.dumps(asdict(same), sort_keys=True).encode()).hexdigest()[:8]
