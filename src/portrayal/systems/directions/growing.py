@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
-from torch.nn import init
 
 from portrayal.nn.e4e import E4eEncoder
 from portrayal.nn.stylegan2 import Generator
 from portrayal.nn.stylegan2_discriminator import Discriminator
-from portrayal.nn.stylegan2_layers import SynthesisBlock
 
 Tensors = Mapping[str, Tensor]
 
@@ -37,12 +36,9 @@ def _generator(network: Generator, tensors: Tensors) -> Tensors:
     last = len(network.synthesis.blocks) - 1
     if _count(tensors, "synthesis.blocks") != last:
         return tensors
-    block = network.synthesis.blocks[last]
-    assert isinstance(block, SynthesisBlock)
-    for parameter in (block.to_rgb.conv.weight, block.to_rgb.bias):
-        init.zeros_(parameter)
-    new = {f"synthesis.blocks.{last}.{name}": value for name, value in block.state_dict().items()}
-    return dict(tensors) | new
+    block = network.synthesis.blocks[last].state_dict()
+    silent = {name: torch.zeros_like(block[name]) for name in ("to_rgb.conv.weight", "to_rgb.bias")}
+    return dict(tensors) | {f"synthesis.blocks.{last}.{name}": value for name, value in (block | silent).items()}
 
 
 def _discriminator(network: Discriminator, tensors: Tensors) -> Tensors:
