@@ -138,12 +138,15 @@ def parts(model: Otavatar, source: OtavatarSource, repeats: int) -> list[Row]:
     planes = generator.as_planes(synthesis(ws))
     rendered = generator.rendered(planes, camera)
     face, squares = generator.finish(rendered, ws) / 2 + 0.5, animate.squares(params, framing)
+    detail, placed = animate.detail_of(model, source), overlay.place(face, squares)
+    assert detail is not None
     steps = {
         "controller": lambda: animate.latents_of(model, source, one, still),
         "planes": lambda: generator.as_planes(synthesis(ws)),
         "volume rendering": lambda: generator.rendered(planes, camera),
         "background, super-resolution": lambda: generator.finish(rendered, ws),
-        "laying over the photo": lambda: overlay.lay(face, params, squares),
+        "the photo's detail": lambda: detail.add(placed, params),
+        "laying over the photo": lambda: overlay.blend(overlay.place(face, squares), params, squares),
     }
     rows: list[Row] = [(name, 1, best(step, repeats)) for name, step in steps.items()]
     return [*rows, ("render, whole", FRAMES, best(lambda: list(animate.render(model, source, moving)), repeats))]

@@ -19,6 +19,11 @@ def portrait() -> Portrait:
     return Portrait(torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)), mean_params(SIZE))
 
 
+def drawn_over(portrait: Portrait, faces: torch.Tensor, params: FaceParams, squares: torch.Tensor) -> torch.Tensor:
+    laid = Overlay(portrait)
+    return laid.blend(laid.place(faces, squares), params, squares)
+
+
 def test_the_head_is_where_the_face_is_and_turns_with_it(portrait: Portrait) -> None:
     places = pixel_centres(portrait.image.shape[2:], torch.device("cpu"))
     mask = head_mask(portrait.params, places)[0]
@@ -35,7 +40,7 @@ def test_a_face_fills_its_square_on_the_head_and_nothing_else(portrait: Portrait
     params = FaceParams.cat([portrait.params, apply_edit(portrait.params, Edit(shift=(0.3, 0.0)))])
     ramp = ((torch.arange(64) + 0.5) / 64).expand(2, 3, 64, 64)  # brightness is the share of the square's width
     squares = torch.tensor([[64.0, 60.0, 100.0, 0.0], [72.0, 60.0, 100.0, 0.0]])
-    laid = Overlay(portrait).lay(ramp, params, squares)
+    laid = drawn_over(portrait, ramp, params, squares)
     assert laid.shape == (2, 3, SIZE, SIZE)
     for frame, left in ((0, 64 - 50), (1, 72 - 50)):
         assert float(laid[frame, 0, 60, 70]) == pytest.approx((70.5 - left) / 100, abs=0.01)
@@ -46,14 +51,14 @@ def test_a_face_fills_its_square_on_the_head_and_nothing_else(portrait: Portrait
 def test_a_turned_square_turns_its_picture(portrait: Portrait) -> None:
     ramp = ((torch.arange(64) + 0.5) / 64).expand(1, 3, 64, 64)
     square = torch.tensor([[64.0, 60.0, 100.0, torch.pi / 2]])
-    laid = Overlay(portrait).lay(ramp, portrait.params, square)
+    laid = drawn_over(portrait, ramp, portrait.params, square)
     assert float(laid[0, 0, 70, 64]) == pytest.approx((70.5 - 10) / 100, abs=0.01), "its width runs down the picture"
 
 
 def test_a_depth_lies_where_its_face_is_drawn(portrait: Portrait) -> None:
     params, squares = portrait.params, torch.tensor([[64.0, 60.0, 100.0, 0.0]])
     laid = Overlay(portrait).lay_depth(Depth(torch.full((1, 1, 8, 8), 0.3), torch.ones(1, 1, 8, 8)), params, squares)
-    drawn = Overlay(portrait).lay(torch.full((1, 3, 8, 8), 5.0), params, squares)
+    drawn = drawn_over(portrait, torch.full((1, 3, 8, 8), 5.0), params, squares)
     share = (drawn - portrait.image)[:, :1] / (5 - portrait.image)[:, :1]
     torch.testing.assert_close(laid.opacity, share, atol=1e-4, rtol=0)
     torch.testing.assert_close(laid.nearness, torch.full_like(laid.nearness, 0.3))
@@ -64,7 +69,7 @@ def test_the_portraits_own_head_is_found_once(portrait: Portrait, monkeypatch: p
     monkeypatch.setattr(overlay, "head_mask", lambda params, places: found.append(params) or head_mask(params, places))
     laid, moved = Overlay(portrait), apply_edit(portrait.params, Edit(yaw=0.1))
     for _ in range(3):
-        laid.lay(torch.rand(1, 3, 8, 8), moved, torch.tensor([[64.0, 60.0, 100.0, 0.0]]))
+        laid.blend(torch.rand(1, 3, SIZE, SIZE), moved, torch.tensor([[64.0, 60.0, 100.0, 0.0]]))
     assert [params is portrait.params for params in found] == [True, False, False, False]
 
 

@@ -32,13 +32,11 @@ class Overlay:
         self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
         self._own_head = head_mask(portrait.params, self._places)
 
-    def lay(self, faces: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
-        """Draw generated faces into the portrait.
-
-        Where the head is, or was in the portrait, the generated picture counts; everything else stays the portrait's.
+    def place(self, faces: Tensor, squares: Tensor) -> Tensor:
+        """Generated faces in the pixels of the portrait, of which nothing is seen: their border goes on around them.
 
         Args:
-            faces: (t, 3, s, s). params: t frames in pixels of the portrait.
+            faces: (t, 3, s, s).
             squares: (t, 4) where each face's picture belongs: x, y, side in pixels of the portrait, roll
                 (`face.box.Box`).
 
@@ -46,14 +44,27 @@ class Overlay:
             (t, 3, h, w).
         """
         in_square = square_coordinates(squares, self._places)
-        drawn = F.grid_sample(faces, in_square, mode="bicubic", padding_mode="border", align_corners=False)
-        return torch.lerp(self._image.expand(len(faces), -1, -1, -1), drawn, self._share(in_square, params))
+        return F.grid_sample(faces, in_square, mode="bicubic", padding_mode="border", align_corners=False)
 
-    def lay_depth(self, seen: Depth, params: FaceParams, squares: Tensor) -> Depth:
-        """The depth of what `lay` draws; the portrait's own pixels have none.
+    def blend(self, placed: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
+        """Draw generated faces into the portrait.
+
+        Where the head is, or was in the portrait, the generated picture counts; everything else stays the portrait's.
 
         Args:
-            seen: (t, 1, n, n), of the generated faces. The rest as of `lay`.
+            placed: (t, 3, h, w) of `place`. params: t frames in pixels of the portrait. squares: (t, 4) as of `place`.
+
+        Returns:
+            (t, 3, h, w).
+        """
+        share = self._share(square_coordinates(squares, self._places), params)
+        return torch.lerp(self._image.expand(len(placed), -1, -1, -1), placed, share)
+
+    def lay_depth(self, seen: Depth, params: FaceParams, squares: Tensor) -> Depth:
+        """The depth of what `blend` draws; the portrait's own pixels have none.
+
+        Args:
+            seen: (t, 1, n, n), of the generated faces. The rest as of `blend`.
 
         Returns:
             (t, 1, h, w).
@@ -66,13 +77,13 @@ class Overlay:
         """Generated faces in the pixels of the portrait, of which nothing is left.
 
         Args:
-            faces: (t, 3, s, s) and, in any size, (t, 1, n, n). The rest as of `lay`.
+            faces: (t, 3, s, s) and, in any size, (t, 1, n, n). The rest as of `blend`.
 
         Returns:
             (t, 3, h, w) and (t, 1, h, w): where the head is now, which hides nothing where it was in the portrait.
         """
         in_square = square_coordinates(squares, self._places)
-        drawn = F.grid_sample(faces.picture, in_square, mode="bicubic", padding_mode="border", align_corners=False)
+        drawn = self.place(faces.picture, squares)
         opacity = F.grid_sample(faces.opacity, in_square, padding_mode="border", align_corners=False)
         share = _inside(in_square, head_mask(params, self._places))
         return Layers(drawn.clamp(0, 1), (opacity * share).clamp(0, 1))
@@ -102,8 +113,14 @@ def square_coordinates(squares: Tensor, places: Tensor) -> Tensor:
     return torch.stack([cos * dx + sin * dy, cos * dy - sin * dx], -1) / (side[..., None] / 2)
 
 
-def head_mask(params: FaceParams, places: Tensor) -> Tensor:
-    """(t, h, w) in [0, 1]: 1 on the head, an ellipse around the face's oval, 0 away from it."""
+def head_mask(
+    params: FaceParams, places: Tensor, *, half_axes: tuple[float, float] = HEAD, hair: float = HAIR
+) -> Tensor:
+    """(t, h, w) in [0, 1]: 1 on the head, an ellipse around the face's oval, 0 away from it.
+
+    Args:
+        half_axes, hair: as `HEAD` and `HAIR`; smaller ones for the face alone.
+    """
     oval = params.landmarks[:, list(FACE_OVAL), :2]
     roll = rotation_to_angles(params.rotation)[:, 2]
     along = torch.stack([roll.cos(), roll.sin()], -1)  # the head's x axis in the picture
@@ -113,13 +130,13 @@ def head_mask(params: FaceParams, places: Tensor) -> Tensor:
         at = (oval * axis[:, None]).sum(-1)
         half.append((at.amax(1) - at.amin(1)) / 2)
         middle.append((at.amax(1) + at.amin(1)) / 2)
-    middle[1] = middle[1] - HAIR * half[1]
+    middle[1] = middle[1] - hair * half[1]
     # A turned face is narrow, its head is not.
     half[0] = half[0].maximum(0.7 * half[1])
     radius = torch.stack(
         [
             ((places * axis[:, None, None]).sum(-1) - m[:, None, None]) / (factor * h)[:, None, None]
-            for axis, m, h, factor in zip((along, down), middle, half, HEAD, strict=True)
+            for axis, m, h, factor in zip((along, down), middle, half, half_axes, strict=True)
         ]
     ).norm(dim=0)
     share = ((1 + SOFT - radius) / SOFT).clamp(0, 1)

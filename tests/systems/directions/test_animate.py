@@ -164,7 +164,8 @@ def test_a_face_is_laid_where_its_frame_is(portrait: Portrait) -> None:
     face = torch.stack([ramp, ramp.mT, torch.zeros(s, s)])[None]
     params = apply_edit(portrait.params, Edit(shift=(0.2, 0.1), zoom=1.1))
     squares = frame_squares(params, upright=True)
-    laid = Overlay(portrait).lay(face, params, squares)
+    overlay = Overlay(portrait)
+    laid = overlay.blend(overlay.place(face, squares), params, squares)
     places = pixel_centres(portrait.image.shape[2:], torch.device("cpu"))
     inside = square_coordinates(squares, places)[0]
     middle = params.landmarks[0, 1, :2].round().int().tolist()  # tip of the nose

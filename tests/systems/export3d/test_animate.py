@@ -55,8 +55,8 @@ def count_planes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_planes_are_made_once_while_only_the_camera_moves(model, portrait, monkeypatch):
-    made = count_planes(monkeypatch)
     source = animate.encode_source(model, portrait)
+    made = count_planes(monkeypatch)
     frames = torch.cat(
         list(animate.render(model, source, motion(model, turned(portrait.params, [0.0] * 5 + [0.3] * 5))))
     )
@@ -66,10 +66,11 @@ def test_planes_are_made_once_while_only_the_camera_moves(model, portrait, monke
 
 
 def test_planes_are_made_for_every_expression(model, portrait, monkeypatch):
-    made = count_planes(monkeypatch)
+    source = animate.encode_source(model, portrait)
     params = portrait.params[[0] * 6]
     params = params.replace(expression=params.expression + torch.arange(6.0)[:, None])
-    list(animate.render(model, animate.encode_source(model, portrait), motion(model, params)))
+    made = count_planes(monkeypatch)
+    list(animate.render(model, source, motion(model, params)))
     assert made == [1] * 6
 
 
@@ -91,7 +92,7 @@ def test_a_large_portrait_keeps_its_own_pixels(model, portrait):
 
 def test_without_detail_the_picture_is_enlarged(portrait):
     torch.manual_seed(0)
-    renderer = replace(TINY.renderer, detail=False, flow=False, body=False, split=False)
+    renderer = replace(TINY.renderer, detail=False, flow=False, body=False, split=False, corrected=False)
     config = replace(TINY, generator=replace(TINY.generator, lift=False), renderer=renderer)
     plain = animate.build(config).eval().requires_grad_(False)
     (frame,) = animate.render(plain, animate.encode_source(plain, portrait), motion(plain, portrait.params))

@@ -36,12 +36,20 @@ BEFORE: dict[StageName, tuple[StageName, ...]] = {
 def without(*losses: str) -> Callable[[Config], Config]:
     """A configuration with those fields of `ReenactmentConfig` at 0."""
     off = dict.fromkeys(losses, 0.0)
-    return lambda config: replace(config, reenactment=replace(config.reenactment, **off))  # type: ignore[arg-type]
+    return lambda config: replace(
+        drawn_alone(config),
+        reenactment=replace(config.reenactment, **off),  # type: ignore[arg-type]
+    )
+
+
+def drawn_alone(config: Config) -> Config:
+    """Without `DirectionsConfig.detail`, which shows the portrait however it is drawn."""
+    return replace(config, directions=replace(config.directions, detail=False))
 
 
 def untuned(config: Config) -> Config:
     """Inference with the generator as it is."""
-    return replace(config, tuning=replace(config.tuning, steps=0))
+    return replace(drawn_alone(config), tuning=replace(config.tuning, steps=0))
 
 
 def train_row(

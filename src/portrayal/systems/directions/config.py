@@ -61,6 +61,8 @@ class DirectionsConfig:
     """released: A with a bias that reads DECA's coefficients, as in the authors' checkpoints."""
     corrected: bool = False
     """Move an inverted code along A until its picture has the portrait's pose (`animate.corrected`)."""
+    detail: bool = False
+    """Add the portrait's detail to what is drawn (`systems.portrait_detail`)."""
     truncation: float = 1.0
     """psi, after the shift; the released code truncates inverted codes too."""
 
@@ -284,6 +286,7 @@ class Config:
                 discriminator_rate=2e-3,
                 r1_interval=2,
             ),
+            directions=DirectionsConfig(detail=True),
             tuning=TuningConfig(
                 steps=12, learning_rate=5e-3, perceptual_network="tracker", enough=0, save_every_steps=4
             ),
@@ -309,7 +312,7 @@ class Config:
                 progressive_start=0,  # the encoder has learned along with the generator
                 progressive_every=0,
             ),
-            directions=DirectionsConfig(deviation=0.003, corrected=True),
+            directions=DirectionsConfig(deviation=0.003, corrected=True, detail=True),
             tuning=TuningConfig(
                 steps=80, learning_rate=3e-3, pixel=10.0, perceptual=0.5, perceptual_network="tracker", enough=0.2
             ),

@@ -8,8 +8,9 @@ are made once (novel views).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,11 +23,12 @@ from portrayal.nn.precision import quick_precision
 from portrayal.nn.rendering.depth import depth_map, enlarge_depth
 from portrayal.nn.rendering.fast import FastField
 from portrayal.systems.export3d.config import Config
-from portrayal.systems.export3d.detail import SourceView
+from portrayal.systems.export3d.detail import SourceView, left_behind, own_places
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
-from portrayal.systems.export3d.renderer import View
+from portrayal.systems.export3d.own import OwnView
+from portrayal.systems.export3d.renderer import Fetched, View
 from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, Source
 
 
@@ -40,6 +42,8 @@ class Export3dSource(Source):
     """Visual tokens, before any expression (Sec. 3.2)."""
     background: Tensor | None
     """(1, c, H / 4, W / 4), with `RendererConfig.split`."""
+    own: OwnView | None = None
+    """With `RendererConfig.corrected`."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def encode_source(model: Export3d, portrait: Portrait) -> Export3dSource:
     network = model.renderer.background
     with quick_precision(picture):
         features = model.generator.encode(picture, view.camera)
-        return Export3dSource(portrait, view, features, None if network is None else network(view))
+        source = Export3dSource(portrait, view, features, None if network is None else network(view))
+        return replace(source, own=own_view(model, source)) if model.config.renderer.corrected else source
 
 
 def driving_pixels(model: Export3d) -> int | None:
@@ -122,8 +127,15 @@ def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> 
                 flow = model.renderer.flow_of(source.view, look_of(model, part))
             rendered = model.renderer.look(planes, part.params.camera)
             view = model.renderer.finish(
-                rendered, part.params.camera, source.view, background=source.background, flow=flow
+                rendered,
+                part.params.camera,
+                source.view,
+                background=source.background,
+                flow=flow,
+                misplaced=None if source.own is None else source.own.misplaced,
             )
+            if source.own is not None:
+                view = source.own.correct(view, source.view)
         yield view  # whoever takes it goes on in full precision
 
 
@@ -168,6 +180,25 @@ def look_of(model: Export3d, driving: Export3dDriving) -> Look:
         gaze = driving.params.gaze if model.config.clebs.gaze else None
         expression = model.expression_encoder.moved(expression, driving.change, gaze)
     return Look(model.seen.limited(expression)[0], driving.params.gaze)
+
+
+def own_view(model: Export3d, source: Export3dSource) -> OwnView:
+    """What the networks make of the portrait with its own expression and camera."""
+    params = source.portrait.params
+    rendered = model.renderer.look(planes_of(model, source, expression_codes(model, params)), params.camera)
+    flow = model.renderer.flow_of(source.view, source.view.look)
+    finish = partial(
+        model.renderer.finish, rendered, params.camera, source.view, background=source.background, flow=flow
+    )
+    places = _fetched(finish()).places
+    misplaced = places - own_places(*places.shape[-2:]).to(places)
+    own = _fetched(finish(misplaced=misplaced))  # again, since what is drawn depends on what is fetched
+    return OwnView(misplaced, own.made, left_behind(source.view, own.opacity, own.behind))
+
+
+def _fetched(view: View) -> Fetched:
+    assert view.fetched is not None  # `RendererConfig.corrected` needs `detail`
+    return view.fetched
 
 
 @torch.no_grad()

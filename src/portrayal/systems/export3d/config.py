@@ -142,14 +142,19 @@ class RendererConfig:
     """The surface is first given the source's expression by the face model (`flow`); needs `detail`."""
     body: bool = False
     """Neck and shoulders, which belong to the background, go where the neck goes; needs `split` and `detail`."""
+    corrected: bool = False
+    """Views are corrected by how the portrait's own one comes out (`own`), at inference; needs `detail`."""
     background: int = 16
     """Channels of the background's network at its finest."""
 
     def __post_init__(self) -> None:
         if self.background % GROUPS:
             raise ValueError(f"renderer.background {self.background} must be a multiple of {GROUPS}")
-        if (self.flow or self.body) and not self.detail:
-            raise ValueError("renderer.flow and renderer.body move what renderer.detail fetches; set it, too")
+        if (self.flow or self.body or self.corrected) and not self.detail:
+            raise ValueError(
+                "renderer.flow and renderer.body move, and renderer.corrected corrects, what renderer.detail fetches; "
+                "set it, too"
+            )
         if self.body and not self.split:
             raise ValueError("renderer.body moves a part of the background; set renderer.split, too")
 
@@ -255,6 +260,7 @@ class Config:
                 detail=True,
                 flow=True,
                 body=True,
+                corrected=True,
                 background=8,
             ),
             discriminator=(512, 32),
@@ -295,6 +301,7 @@ class Config:
                 detail=True,
                 flow=True,
                 body=True,
+                corrected=True,
             ),
             discriminator=(4096, 128),
             loss=LossConfig(

@@ -122,6 +122,20 @@ def places_in_source(points: Tensor, offset: Tensor, camera: Tensor) -> Tensor:
 
 
 @in_float32
+def nearer_places(places: Tensor, misplaced: Tensor) -> Tensor:
+    """Places as of `places_in_source` (b, 2, h, w) without what they are off in the source's own view.
+
+    Args:
+        misplaced: (b, 2, h, w), halves of the picture's side: how far from its own place each pixel of that view is
+            fetched.
+    """
+    nearer = places
+    for _ in range(2):  # it is known in the source, where the places lead
+        nearer = places - sample(misplaced, nearer)
+    return nearer
+
+
+@in_float32
 def behind_places(source: Tensor, driving: Tensor, *, side: int) -> Tensor:
     """Where the source shows the background of a view: in the same place, but for neck and shoulders, which go with the
     neck. Towards the picture's left, right and lower border they stay.

@@ -24,6 +24,7 @@ from portrayal.systems.export3d.detail import (
     behind_places,
     fetch,
     left_behind,
+    nearer_places,
     places_in_source,
     sample,
 )
@@ -192,11 +193,13 @@ class Renderer(nn.Module):
         *,
         background: Tensor | None = None,
         flow: Tensor | None = None,
+        misplaced: Tensor | None = None,
     ) -> View:
         """From the rays to the picture: background, super-resolution, the source's pixels.
 
         Args:
             background: of the source, where it is known already. flow: as `flow_of` gives it.
+            misplaced: as `detail.nearer_places` takes it off the places that pixels are fetched from.
 
         Raises:
             InputError: there is no source, and the configuration needs one.
@@ -222,6 +225,8 @@ class Renderer(nn.Module):
             points, opened = self.flow.move(points, flow)
             openings = [opened.mT.unflatten(-1, source.picture.shape[-2:])]
         places = places_in_source(points, offset, source.camera).mT.unflatten(-1, source.picture.shape[-2:])
+        if misplaced is not None:
+            places = nearer_places(places, misplaced)
         head = opacity[:, None] if self.config.split else None
         pixels = fetch(source.picture, places, head, moved)
         given = torch.cat([2 * pixels - 1, left_behind(source, head, moved), *openings], 1)

@@ -8,7 +8,7 @@ eyeballs and mouth are laid into the openings between lids and lips.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,18 +126,34 @@ def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterato
 
 def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Picture:
     """One frame: (h, w, 3) float32 [0, 1]."""
-    height, width = source.texture.shape[:2]
-    step = model.config.map_step
     pose = _pose(params, index)
     rest, vertices, landmarks = move_mesh(source, params, index)
-    displacement = backward_displacement(
-        rest, vertices, source.triangles, behind=model.holes, width=width, height=height, step=step
-    )
-    frame = read_source(source.texture, displacement, step)
+    frame = read_source(source.texture, _displacement(model, source, rest, vertices), model.config.map_step)
     turn = source.pose.plane @ np.linalg.inv(pose.plane)
     render_eyes(frame, source.eyes, source.landmarks, landmarks, turn)
     render_mouth(frame, source.mouth, source.landmarks, landmarks, turn, pose.plane)
     return frame
+
+
+def carry(
+    model: MeshWarp, source: MeshwarpSource, textures: Sequence[Picture], params: FaceParams, index: int
+) -> list[Picture]:
+    """Pictures on the skin of a portrait, each (h, w, 3) like it, moved as frame `index` moves the skin."""
+    displacement = _displacement(model, source, *move_mesh(source, params, index)[:2])
+    return [read_source(texture, displacement, model.config.map_step) for texture in textures]
+
+
+def _displacement(model: MeshWarp, source: MeshwarpSource, rest: Array, vertices: Array) -> Picture:
+    height, width = source.texture.shape[:2]
+    return backward_displacement(
+        rest,
+        vertices,
+        source.triangles,
+        behind=model.holes,
+        width=width,
+        height=height,
+        step=model.config.map_step,
+    )
 
 
 def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[Array, Array, Array]:

@@ -26,8 +26,15 @@ from portrayal.weights.model import embedded_path
 
 
 def controlled(**changes: Any) -> Callable[[Config], Config]:
-    """A configuration with those fields of `ControllerConfig`."""
-    return lambda config: replace(config, controller=replace(config.controller, **changes))
+    """A configuration with those fields of `ControllerConfig`.
+
+    Without `AvatarConfig.detail`, which shows the photo however it is drawn.
+    """
+    return lambda config: replace(
+        config,
+        controller=replace(config.controller, **changes),
+        avatar=replace(config.avatar, detail=False),
+    )
 
 
 def train_row(config: Config, data: Path, folder: Path, progress: Progress, *, init: Path | None = None) -> nn.Module:

@@ -38,6 +38,7 @@ from portrayal.systems.otavatar.model import Otavatar
 from portrayal.systems.otavatar.pairs import Faces
 from portrayal.systems.otavatar.remarks import motion_remarks, photo_remarks
 from portrayal.systems.otavatar.tuning import tune_generator
+from portrayal.systems.portrait_detail import PortraitDetail
 from portrayal.tracking import Progress, silent
 from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, move
 from portrayal.weights.model import mark_of
@@ -132,7 +133,8 @@ def tune_source(
 def avatar_key(model: Otavatar, faces: Faces) -> str:
     """A name that changes with the framed photo, what was measured on it, the model's weights and the settings."""
     settings = asdict(model.config.avatar)
-    del settings["steady"]  # says how an avatar moves, not what it is
+    for name in ("steady", "detail"):  # say how an avatar is drawn, not what it is
+        del settings[name]
     about = {"weights": mark_of(model), "decouple": asdict(model.config.inversion), "avatar": settings}
     return digest_of(about, {f.name: getattr(faces, f.name) for f in fields(Faces)})
 
@@ -225,10 +227,35 @@ def render(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) ->
     Yields:
         (1, 3, h, w) float32 [0, 1].
     """
-    generator, overlay, framing = generator_of(model, source), Overlay(source.portrait), model.config.generator.framing
+    overlay, framing, detail = Overlay(source.portrait), model.config.generator.framing, detail_of(model, source)
+    for face, params in _drawings(model, source, driving):
+        placed = overlay.place(face, squares(params, framing))
+        if detail is not None:
+            placed = detail.add(placed, params)
+        yield overlay.blend(placed, params, squares(params, framing)).clamp(0, 1)
+
+
+def _drawings(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Iterator[tuple[Tensor, FaceParams]]:
+    """What the generator draws, (1, 3, s, s) in [0, 1], with the parameters of its frame."""
+    generator = generator_of(model, source)
     for part, ws, planes, camera in _scenes(model, generator, source, driving):
-        face = generator.look(planes, ws, camera) / 2 + 0.5
-        yield overlay.lay(face.clamp(0, 1), part.params, squares(part.params, framing)).clamp(0, 1)
+        yield (generator.look(planes, ws, camera) / 2 + 0.5).clamp(0, 1), part.params
+
+
+def detail_of(model: Otavatar, source: OtavatarSource) -> PortraitDetail | None:
+    """What the portrait's own drawing lacks, with `AvatarConfig.detail`; none of it where the identity is another's."""
+    if not model.config.avatar.detail or source.gone == 1:
+        return None
+    alone, params = source.before or source, source.portrait.params
+    own, _ = next(_drawings(model, alone, _still(model, alone)))
+    placed = Overlay(source.portrait).place(own, squares(params, model.config.generator.framing))
+    return PortraitDetail(source.portrait, placed, strength=1 - source.gone)
+
+
+def _still(model: Otavatar, source: OtavatarSource) -> OtavatarDriving:
+    """The portrait's own motion: one frame."""
+    own = own_coefficients(source.portrait.params, rows=model.config.controller.rows)[..., None]
+    return OtavatarDriving(source.portrait.params, (Fraction(0),), own)
 
 
 def render_depth(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Iterator[Depth]:
@@ -248,11 +275,13 @@ def render_layers(model: Otavatar, source: OtavatarSource, driving: OtavatarDriv
     Yields:
         (1, 3, h, w) and (1, 1, h, w).
     """
+    detail = detail_of(model, source)
     generator, overlay, framing = generator_of(model, source), Overlay(source.portrait), model.config.generator.framing
     for part, ws, planes, camera in _scenes(model, generator, source, driving):
         picture, opacity = generator.look_through(planes, ws, camera)
         face = Layers((picture / 2 + 0.5).clamp(0, 1), opacity)
-        yield overlay.lay_layers(face, part.params, squares(part.params, framing))
+        laid = overlay.lay_layers(face, part.params, squares(part.params, framing))
+        yield laid if detail is None else Layers(detail.add(laid.picture, part.params).clamp(0, 1), laid.opacity)
 
 
 def _scenes(
@@ -297,9 +326,7 @@ def still_latents(model: Otavatar, source: OtavatarSource) -> Tensor:
 def head_field(model: Otavatar, source: OtavatarSource) -> FastField:
     """The head in space, with the portrait's own expression."""
     generator, rays = generator_of(model, source), model.config.generator.rays
-    own = own_coefficients(source.portrait.params, rows=model.config.controller.rows)[..., None]
-    driving = OtavatarDriving(source.portrait.params, (Fraction(0),), own)
-    ws = latents_of(model, source, driving, still_latents(model, source))
+    ws = latents_of(model, source, _still(model, source), still_latents(model, source))
     axes = model.config.generator.plane_axes
     return FastField(generator.planes(ws)[0], generator.decoder, box_size=rays.box_size, plane_axes=axes)
 
@@ -325,4 +352,5 @@ def interpolate_identity(
     identity, bias = (
         torch.lerp(cast(Tensor, getattr(source, name)), getattr(other, name), share) for name in ("identity", "bias")
     )
-    return replace(source, identity=identity, bias=bias, tuned=tuned)
+    gone = 1 - (1 - source.gone) * (1 - share)
+    return replace(source, identity=identity, bias=bias, tuned=tuned, before=source.before or source, gone=gone)

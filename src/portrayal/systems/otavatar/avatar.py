@@ -45,6 +45,10 @@ class OtavatarSource(Source):
     """The generator's `drawing_parameters` after it was tuned to the portrait; empty: the model's own."""
     remark: str = ""
     """What is to be said about the inversion."""
+    before: Self | None = None
+    """The avatar of the portrait alone, where the identity has gone over to another one,"""
+    gone: float = 0.0
+    """as far as this, from 0 to 1."""
 
     def notes(self) -> tuple[str, ...]:
         return (self.remark,) if self.remark else ()

@@ -153,7 +153,7 @@ class Config:
                 steps=50,
                 ema=0.9,
             ),
-            avatar=AvatarConfig(save_every_steps=2, tuning_steps=4),
+            avatar=AvatarConfig(save_every_steps=2, tuning_steps=4, detail=True),
             batch=4,
             steps=50,
             ema=0.9,
@@ -223,7 +223,9 @@ class Config:
                 steps=1_200,
                 ema=0.99,
             ),
-            avatar=AvatarConfig(identity_steps=60, identity_loss=False, tuning_steps=80, tuning_rate=2e-3, steady=2),
+            avatar=AvatarConfig(
+                identity_steps=60, identity_loss=False, tuning_steps=80, tuning_rate=2e-3, steady=2, detail=True
+            ),
             batch=8,
             steps=4_500,
             ema=0.995,

@@ -194,6 +194,8 @@ class AvatarConfig:
     steady: int = 0
     """How many of the last latents keep the photo's own motion code in every frame. They hold colours and the
     background, which a small training lets an expression change."""
+    detail: bool = False
+    """Add the photo's detail to what is drawn (`systems.portrait_detail`)."""
     locality: float = 1.0
     """Weight of the mean squared difference that tuning makes to other faces (PTI, Roich et al. 2021)."""
     radius: float = 0.3125

@@ -1,0 +1,91 @@
+"""The portrait's detail on drawings of it: all of it where nothing moves, none where something else is drawn."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from portrayal.media.overlay import head_mask, pixel_centres
+from portrayal.motion.edit import apply_edit
+from portrayal.systems import meshwarp
+from portrayal.systems.meshwarp.config import Config
+from portrayal.systems.portrait_detail import ALIKE, PortraitDetail, hue_change, likeness
+from portrayal.types import Driving, Edit, FaceParams, Portrait
+
+
+def blurred(image: torch.Tensor) -> torch.Tensor:
+    """What a network that is too smooth makes of a picture."""
+    return F.avg_pool2d(image, 15, 1, 7, count_include_pad=False)
+
+
+def on(mask: torch.Tensor, picture: torch.Tensor) -> torch.Tensor:
+    return picture[:, :, mask[0] == 1]
+
+
+@pytest.fixture
+def head(portrait: Portrait) -> torch.Tensor:
+    """(1, h, w): 1 on the head."""
+    return head_mask(portrait.params, pixel_centres(portrait.image.shape[2:], portrait.image.device))
+
+
+def test_a_drawing_of_the_portrait_becomes_the_portrait(portrait: Portrait, head: torch.Tensor) -> None:
+    own = blurred(portrait.image)
+    found = PortraitDetail(portrait, own).add(own, portrait.params)
+    assert float((on(head, own) - on(head, portrait.image)).abs().mean()) > 0.02
+    torch.testing.assert_close(on(head, found), on(head, portrait.image), atol=0.01, rtol=0)
+
+
+def test_the_detail_goes_with_the_skin(portrait: Portrait) -> None:
+    """Against meshwarp's own picture of the moved head, of which the drawing is a blurred one."""
+    params = apply_edit(portrait.params, Edit(yaw=0.15))
+    model = meshwarp.build(Config())
+    motion = Driving(params, (0,))  # type: ignore[arg-type]
+    (true,) = meshwarp.render(model, meshwarp.encode_source(model, portrait), motion)
+    found = PortraitDetail(portrait, blurred(portrait.image)).add(blurred(true), params)
+    places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
+    face = head_mask(params, places, half_axes=(0.6, 0.6), hair=0)
+    before = (on(face, blurred(true)) - on(face, true)).abs().mean()
+    after = (on(face, found) - on(face, true)).abs().mean()
+    assert float(after) < 0.6 * float(before)
+
+
+def test_another_drawing_stays(portrait: Portrait) -> None:
+    own = blurred(portrait.image)
+    other = 1 - own * 0.2  # another one everywhere, of the same hue as far as a mean tells
+    grey = other.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    detail = PortraitDetail(portrait, grey * 0.2)
+    torch.testing.assert_close(detail.add(grey, portrait.params), grey, atol=2e-3, rtol=0)
+
+
+def test_every_frame_by_itself(portrait: Portrait) -> None:
+    params = FaceParams.cat([portrait.params, apply_edit(portrait.params, Edit(yaw=0.2, smile=0.5))])
+    drawn = torch.cat([blurred(portrait.image), portrait.image.roll(5, 3)])
+    detail = PortraitDetail(portrait, blurred(portrait.image))
+    together = detail.add(drawn, params)
+    assert together.shape == drawn.shape
+    for i in range(2):
+        torch.testing.assert_close(detail.add(drawn[i : i + 1], params[[i]]), together[i : i + 1])
+
+
+def test_likeness_of_drawings() -> None:
+    own = torch.rand(1, 3, 32, 32) / 2
+    torch.testing.assert_close(likeness(own, own), torch.ones(1, 1, 32, 32))
+    torch.testing.assert_close(likeness(own + ALIKE, own), torch.full((1, 1, 32, 32), 1 / torch.e))
+
+
+def test_a_tint_of_the_whole_head_is_found_and_a_brighter_head_is_none() -> None:
+    own, head = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    green = torch.tensor([-0.1, 0.2, -0.1])[:, None, None].expand(1, 3, 64, 64)
+    torch.testing.assert_close(hue_change(own + green, own, head), green, atol=1e-5, rtol=0)
+    torch.testing.assert_close(hue_change(own + 0.3, own, head), torch.zeros(1, 3, 64, 64), atol=1e-5, rtol=0)
+
+
+def test_what_is_drawn_in_a_small_place_keeps_most_of_its_hue() -> None:
+    """White teeth between red lips."""
+    own, head = torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    own[:, 0] = 0.6
+    drawn = own.clone()
+    drawn[..., 30:33, 28:36] = 0.8
+    change = hue_change(drawn, own, head)
+    assert float(change.abs().max()) < 0.1 * float((drawn - own).abs().max())
