@@ -55,6 +55,21 @@ def test_an_avatar_comes_back_with_its_portrait(path: Path, model: Otavatar, sou
         assert torch.equal(getattr(back.portrait.params, field.name), getattr(source.portrait.params, field.name))
 
 
+def test_somebody_in_between_gets_no_detail_of_the_photo_from_a_file(
+    tmp_path: Path, model: Otavatar, source: OtavatarSource
+) -> None:
+    """Without the first avatar nobody knows what of the photo is detail and what is its person."""
+    other = replace(source, identity=source.identity + 1)
+    between = animate.interpolate_identity(model, source, other, 0.25)
+    assert animate.detail_of(model, source) is not None
+    assert animate.detail_of(model, between) is not None
+    assert animate.detail_of(model, animate.interpolate_identity(model, source, other, 1.0)) is None
+    save_avatar(tmp_path / "between.avatar.safetensors", model, between)
+    back = load_avatar(tmp_path / "between.avatar.safetensors", model)
+    assert back.gone == 0.25
+    assert animate.detail_of(model, back) is None
+
+
 def test_an_untuned_generator_takes_no_place(
     path: Path, tmp_path: Path, model: Otavatar, source: OtavatarSource
 ) -> None:
@@ -112,6 +127,7 @@ HOSTILE: dict[str, Callable[[dict[str, Tensor], dict[str, str]], object]] = {
     "is an avatar of 'directions', not of otavatar": lambda tensors, about: about.update(system="directions"),
     "made with other weights": lambda tensors, about: about.update(weights="0" * 16),
     "its remark is no sentence": lambda tensors, about: about.update(remark="\x1b[2J"),
+    "how far it is another person's": lambda tensors, about: about.update(gone="nan"),
     "bias is missing": lambda tensors, about: tensors.pop("bias"),
     r"identity is \(1, 6, 17\), not \(1, 6, 16\)": lambda tensors, about: tensors.update(
         identity=torch.zeros(1, 6, 17)

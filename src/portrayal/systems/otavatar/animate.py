@@ -243,8 +243,8 @@ def _drawings(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving)
 
 
 def detail_of(model: Otavatar, source: OtavatarSource) -> PortraitDetail | None:
-    """What the portrait's own drawing lacks, with `AvatarConfig.detail`; none of it where the identity is another's."""
-    if not model.config.avatar.detail or source.gone == 1:
+    """What the portrait's own drawing lacks, with `AvatarConfig.detail`; less where the identity has gone over."""
+    if not model.config.avatar.detail or source.gone == 1 or (source.gone and source.before is None):
         return None
     alone, params = source.before or source, source.portrait.params
     own, _ = next(_drawings(model, alone, _still(model, alone)))

@@ -6,6 +6,7 @@ the weights that it was made with and no others. Nothing in it is executed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -46,9 +47,9 @@ class OtavatarSource(Source):
     remark: str = ""
     """What is to be said about the inversion."""
     before: Self | None = None
-    """The avatar of the portrait alone, where the identity has gone over to another one,"""
+    """The avatar of the portrait alone, where the identity has gone over to another one, if it is known, and"""
     gone: float = 0.0
-    """as far as this, from 0 to 1."""
+    """how far it has, from 0 to 1."""
 
     def notes(self) -> tuple[str, ...]:
         return (self.remark,) if self.remark else ()
@@ -74,7 +75,7 @@ def save_avatar(path: Path | str, model: Otavatar, source: OtavatarSource) -> No
     tensors |= {f"tuned.{name}": value for name, value in in_halves(source.tuned).items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     about = {"format": FORMAT, "version": VERSION, "system": "otavatar", "weights": mark_of(model)}
-    about |= {"remark": source.remark}
+    about |= {"remark": source.remark, "gone": f"{source.gone:.4f}"}
     KeptFile(path.parent, path.name).write(tensors, about | {"sha256": content_hash(tensors, about)})
 
 
@@ -95,6 +96,9 @@ def load_avatar(path: Path | str, model: Otavatar) -> OtavatarSource:
     if len(remark) > LONGEST_REMARK or not remark.isprintable():
         raise _changed(path, "its remark is no sentence")
     _check(path, tensors, _wanted(model, tensors))
+    gone = about.get("gone", "0.0000")  # which earlier files do not say
+    if not re.fullmatch(r"0\.\d{4}|1\.0000", gone):
+        raise _changed(path, "how far it is another person's is no share")
     device = model.generator.w_mean.device
     image, params = (
         tensors["picture"][None].float() / 255,
@@ -109,6 +113,7 @@ def load_avatar(path: Path | str, model: Otavatar) -> OtavatarSource:
         tensors["bias"].float().to(device),
         tuned,
         remark,
+        gone=float(gone),
     )
 
 
