@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from portrayal.media.background import cover, fill_in, without_heads
+from portrayal.media.background import cover, without_heads
 from portrayal.media.crop import scaling
 from portrayal.motion.edit import apply_edit
 from portrayal.types import Edit
@@ -33,26 +33,6 @@ def test_a_picture_covers_the_frame_centred_and_undistorted(shape: tuple[int, in
 
 def test_a_colour_is_a_picture_of_one_pixel() -> None:
     assert (cover(np.array([[[1, 200, 30]]], np.uint8), (7, 4)) == [1, 200, 30]).all()
-
-
-def test_what_is_hidden_goes_on_from_its_surroundings() -> None:
-    """A ramp is what a membrane over a hole in it has; its other pixels stay."""
-    y, x = np.mgrid[:120, :200]
-    ramp = np.stack([x, y + 60, 230 - x // 2], -1).astype(np.uint8)
-    hidden = np.hypot(x - 90, (y - 60) * 1.3) < 45
-    broken = np.where(hidden[..., None], np.uint8(0), ramp)
-    filled = fill_in(broken, hidden)
-    assert np.array_equal(filled[~hidden], ramp[~hidden])
-    wrong = np.abs(filled.astype(int) - ramp)[hidden]
-    assert wrong.mean() < 3
-    assert wrong.max() < 12
-    assert np.array_equal(fill_in(ramp, np.zeros_like(hidden)), ramp)
-
-
-def test_a_picture_that_is_all_head_gets_its_mean_colour() -> None:
-    picture = np.zeros((32, 32, 3), np.uint8)
-    picture[:, 16:] = 100
-    assert np.abs(fill_in(picture, np.ones((32, 32), bool)).astype(int) - 50).max() <= 6
 
 
 def test_the_head_is_gone_and_the_neck_and_all_else_stay() -> None:

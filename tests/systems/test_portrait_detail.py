@@ -31,7 +31,8 @@ def head(portrait: Portrait) -> torch.Tensor:
 
 def test_a_drawing_of_the_portrait_becomes_the_portrait(portrait: Portrait, head: torch.Tensor) -> None:
     own = blurred(portrait.image)
-    found = PortraitDetail(portrait, own).add(own, portrait.params)
+    found, moved = PortraitDetail(portrait, own).add(own, portrait.params)
+    torch.testing.assert_close(moved, portrait.image, atol=0.01, rtol=0)
     assert float((on(head, own) - on(head, portrait.image)).abs().mean()) > 0.02
     torch.testing.assert_close(on(head, found), on(head, portrait.image), atol=0.01, rtol=0)
 
@@ -42,12 +43,13 @@ def test_the_detail_goes_with_the_skin(portrait: Portrait) -> None:
     model = meshwarp.build(Config())
     motion = Driving(params, (0,))  # type: ignore[arg-type]
     (true,) = meshwarp.render(model, meshwarp.encode_source(model, portrait), motion)
-    found = PortraitDetail(portrait, blurred(portrait.image)).add(blurred(true), params)
+    found, moved = PortraitDetail(portrait, blurred(portrait.image)).add(blurred(true), params)
     places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
     face = head_mask(params, places, half_axes=(0.6, 0.6), hair=0)
     before = (on(face, blurred(true)) - on(face, true)).abs().mean()
     after = (on(face, found) - on(face, true)).abs().mean()
     assert float(after) < 0.6 * float(before)
+    assert float((on(face, moved) - on(face, true)).abs().mean()) < 0.05
 
 
 def test_another_drawing_stays(portrait: Portrait) -> None:
@@ -55,17 +57,18 @@ def test_another_drawing_stays(portrait: Portrait) -> None:
     other = 1 - own * 0.2  # another one everywhere, of the same hue as far as a mean tells
     grey = other.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     detail = PortraitDetail(portrait, grey * 0.2)
-    torch.testing.assert_close(detail.add(grey, portrait.params), grey, atol=2e-3, rtol=0)
+    torch.testing.assert_close(detail.add(grey, portrait.params)[0], grey, atol=2e-3, rtol=0)
 
 
 def test_every_frame_by_itself(portrait: Portrait) -> None:
     params = FaceParams.cat([portrait.params, apply_edit(portrait.params, Edit(yaw=0.2, smile=0.5))])
     drawn = torch.cat([blurred(portrait.image), portrait.image.roll(5, 3)])
     detail = PortraitDetail(portrait, blurred(portrait.image))
-    together = detail.add(drawn, params)
+    together, moved = detail.add(drawn, params)
+    assert moved.shape == drawn.shape
     assert together.shape == drawn.shape
     for i in range(2):
-        torch.testing.assert_close(detail.add(drawn[i : i + 1], params[[i]]), together[i : i + 1])
+        torch.testing.assert_close(detail.add(drawn[i : i + 1], params[[i]])[0], together[i : i + 1])
 
 
 def test_likeness_of_drawings() -> None:

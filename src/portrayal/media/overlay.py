@@ -5,12 +5,17 @@ For systems whose network draws a square around the face, wherever that is in th
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.face.pose import rotation_to_angles
 from portrayal.face.topology import FACE_OVAL
+from portrayal.media.fill import fill_in
+from portrayal.media.image import to_tensor, to_uint8
 from portrayal.nn.rendering.depth import resample_depth
 from portrayal.types import Depth, FaceParams, Layers, Portrait
 
@@ -22,15 +27,20 @@ SOFT = 0.25
 """Width of the transition to the portrait, in half axes of the ellipse, and"""
 BORDER = 0.12
 """at the border of the square, in half sides of that."""
+GROWN = 0.04
+"""How far beyond `head_mask` and the chin a head is removed, in sides of the crop: a rim would tint what is filled."""
+FAR = 1.12
+"""How far from the moved head, in its half axes, the portrait's head gives way to filled-in background."""
 
 
 class Overlay:
     """Lays generated faces over one portrait; what does not change from frame to frame is computed once."""
 
     def __init__(self, portrait: Portrait) -> None:
-        self._image = portrait.image
+        self._image, self._params = portrait.image, portrait.params
         self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
         self._own_head = head_mask(portrait.params, self._places)
+        self._bare: Tensor | None = None
 
     def place(self, faces: Tensor, squares: Tensor) -> Tensor:
         """Generated faces in the pixels of the portrait, of which nothing is seen: their border goes on around them.
@@ -46,19 +56,44 @@ class Overlay:
         in_square = square_coordinates(squares, self._places)
         return F.grid_sample(faces, in_square, mode="bicubic", padding_mode="border", align_corners=False)
 
-    def blend(self, placed: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
+    def blend(self, placed: Tensor, params: FaceParams, squares: Tensor, moved: Tensor | None = None) -> Tensor:
         """Draw generated faces into the portrait.
 
-        Where the head is, or was in the portrait, the generated picture counts; everything else stays the portrait's.
+        Where the head is, or was in the portrait, the generated picture counts; where it was and is far from now, the
+        portrait without it, filled in; everything else stays the portrait's.
 
         Args:
             placed: (t, 3, h, w) of `place`. params: t frames in pixels of the portrait. squares: (t, 4) as of `place`.
+            moved: (t, 3, h, w) the portrait itself, moved like the heads: what of them is beside their squares.
 
         Returns:
             (t, 3, h, w).
         """
-        share = self._share(square_coordinates(squares, self._places), params)
-        return torch.lerp(self._image.expand(len(placed), -1, -1, -1), placed, share)
+        near = self._near(params)
+        gone = self._gone(near)
+        behind = self._image.expand(len(placed), -1, -1, -1)
+        if bool(gone.any()):
+            behind = torch.lerp(behind, self.bare, gone[:, None])
+        if moved is not None:
+            behind = torch.lerp(behind, moved, near[:, None])
+        return torch.lerp(behind, placed, self._share(square_coordinates(squares, self._places), params, gone))
+
+    @property
+    def bare(self) -> Tensor:
+        """(1, 3, h, w) the portrait without its head, filled in from around it."""
+        if self._bare is None:
+            size = self._image.shape[2:]
+            filled = fill_in(to_uint8(self._image)[0], hidden_head(self._params, size))
+            self._bare = to_tensor(filled).to(self._image)
+        return self._bare
+
+    def _near(self, params: FaceParams) -> Tensor:
+        """(t, h, w) in [0, 1]: the heads and a little around them."""
+        return head_mask(params, self._places, half_axes=(FAR * HEAD[0], FAR * HEAD[1]))
+
+    def _gone(self, near: Tensor) -> Tensor:
+        """(t, h, w) in [0, 1]: where the portrait's head was and `near` is not."""
+        return (self._own_head - near).clamp_min(0)
 
     def lay_depth(self, seen: Depth, params: FaceParams, squares: Tensor) -> Depth:
         """The depth of what `blend` draws; the portrait's own pixels have none.
@@ -71,7 +106,7 @@ class Overlay:
         """
         in_square = square_coordinates(squares, self._places)
         laid = resample_depth(seen, in_square)
-        return Depth(laid.nearness, laid.opacity * self._share(in_square, params))
+        return Depth(laid.nearness, laid.opacity * self._share(in_square, params, self._gone(self._near(params))))
 
     def lay_layers(self, faces: Layers, params: FaceParams, squares: Tensor) -> Layers:
         """Generated faces in the pixels of the portrait, of which nothing is left.
@@ -88,9 +123,9 @@ class Overlay:
         share = _inside(in_square, head_mask(params, self._places))
         return Layers(drawn.clamp(0, 1), (opacity * share).clamp(0, 1))
 
-    def _share(self, in_square: Tensor, params: FaceParams) -> Tensor:
+    def _share(self, in_square: Tensor, params: FaceParams, gone: Tensor) -> Tensor:
         """(t, 1, h, w) in [0, 1] of the generated picture; `in_square` (t, h, w, 2) is in [-1, 1] inside."""
-        return _inside(in_square, torch.maximum(head_mask(params, self._places), self._own_head))
+        return _inside(in_square, torch.maximum(head_mask(params, self._places), self._own_head - gone))
 
 
 def _inside(in_square: Tensor, head: Tensor) -> Tensor:
@@ -103,6 +138,18 @@ def pixel_centres(size: torch.Size, device: torch.device) -> Tensor:
     """(h, w, 2) x and y in pixels."""
     y, x = (torch.arange(side, device=device) + 0.5 for side in size)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+def hidden_head(face: FaceParams, size: torch.Size) -> NDArray[np.bool_]:
+    """(h, w) where one head is in a picture, generously; what is below the chin is neck and is none of it."""
+    places = pixel_centres(size, face.landmarks.device)
+    roll = rotation_to_angles(face.rotation)[0, 2]
+    down = torch.stack([-roll.sin(), roll.cos()])
+    chin = (face.landmarks[0, list(FACE_OVAL), :2] @ down).max()
+    head = (head_mask(face, places)[0] > 0) & (places @ down < chin)
+    side = 2 * round(GROWN * min(size)) + 1
+    grown = cv2.dilate(head.cpu().numpy().astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    return np.asarray(grown > 0)
 
 
 def square_coordinates(squares: Tensor, places: Tensor) -> Tensor:

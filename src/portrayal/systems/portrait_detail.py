@@ -51,17 +51,18 @@ class PortraitDetail:
         self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
         self._factor = max(1, round(min(portrait.image.shape[2:]) / SIDE))
 
-    def add(self, drawn: Tensor, params: FaceParams) -> Tensor:
+    def add(self, drawn: Tensor, params: FaceParams) -> tuple[Tensor, Tensor]:
         """
         Args:
             drawn: (t, 3, h, w) frames. params: of t frames, in pixels of the portrait.
 
         Returns:
-            (t, 3, h, w), about [0, 1].
+            (t, 3, h, w), about [0, 1]: the drawings with the detail; the portrait, moved by meshwarp.
         """
         frames = range(len(drawn))
         carried = [meshwarp.carry(_meshwarp(), self._mesh, self._textures, params, i) for i in frames]
         own, lacking = (torch.from_numpy(np.stack(x)).movedim(-1, 1).to(drawn) for x in zip(*carried, strict=True))
+        moved = own + lacking
         still, still_lacking = self._still
         head = head_mask(params, self._places)[:, None]
         beside = 1 - head_mask(params, self._places, half_axes=FACE, hair=0)[:, None]
@@ -72,7 +73,7 @@ class PortraitDetail:
         alike = likeness(seen, own) * head
         alike_still = likeness(seen, still) * (1 - alike) * beside
         gain = self._enlarged(alike) * lacking + self._enlarged(alike_still) * still_lacking - self._enlarged(tint)
-        return drawn + self._strength * gain
+        return drawn + self._strength * gain, moved
 
     def _reduced(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self._factor)

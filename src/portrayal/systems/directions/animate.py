@@ -187,10 +187,10 @@ def render(model: Directions, source: DirectionsSource, driving: DirectionsDrivi
         params = driving.params[start : start + len(faces)]
         start += len(faces)
         squares = frame_squares(params, upright=upright)
-        placed = overlay.place(faces, squares)
+        placed, moved = overlay.place(faces, squares), None
         if detail is not None:
-            placed = detail.add(placed, params)
-        yield overlay.blend(placed, params, squares).clamp(0, 1)
+            placed, moved = detail.add(placed, params)
+        yield overlay.blend(placed, params, squares, moved).clamp(0, 1)
 
 
 def drawings(model: Directions, source: DirectionsSource, driving: DirectionsDriving) -> Iterator[Tensor]:

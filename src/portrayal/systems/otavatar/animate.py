@@ -229,10 +229,10 @@ def render(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) ->
     """
     overlay, framing, detail = Overlay(source.portrait), model.config.generator.framing, detail_of(model, source)
     for face, params in _drawings(model, source, driving):
-        placed = overlay.place(face, squares(params, framing))
+        placed, moved = overlay.place(face, squares(params, framing)), None
         if detail is not None:
-            placed = detail.add(placed, params)
-        yield overlay.blend(placed, params, squares(params, framing)).clamp(0, 1)
+            placed, moved = detail.add(placed, params)
+        yield overlay.blend(placed, params, squares(params, framing), moved).clamp(0, 1)
 
 
 def _drawings(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Iterator[tuple[Tensor, FaceParams]]:
@@ -281,7 +281,7 @@ def render_layers(model: Otavatar, source: OtavatarSource, driving: OtavatarDriv
         picture, opacity = generator.look_through(planes, ws, camera)
         face = Layers((picture / 2 + 0.5).clamp(0, 1), opacity)
         laid = overlay.lay_layers(face, part.params, squares(part.params, framing))
-        yield laid if detail is None else Layers(detail.add(laid.picture, part.params).clamp(0, 1), laid.opacity)
+        yield laid if detail is None else Layers(detail.add(laid.picture, part.params)[0].clamp(0, 1), laid.opacity)
 
 
 def _scenes(
