@@ -59,8 +59,8 @@ class Overlay:
     def blend(self, placed: Tensor, params: FaceParams, squares: Tensor, moved: Tensor | None = None) -> Tensor:
         """Draw generated faces into the portrait.
 
-        Where the head is, or was in the portrait, the generated picture counts; where it was and is far from now, the
-        portrait without it, filled in; everything else stays the portrait's.
+        Where the head is, or was in the portrait, the generated picture counts, as far as its square reaches; where a
+        head was and is far from now, else the portrait without it, filled in; everything else stays the portrait's.
 
         Args:
             placed: (t, 3, h, w) of `place`. params: t frames in pixels of the portrait. squares: (t, 4) as of `place`.
@@ -69,14 +69,14 @@ class Overlay:
         Returns:
             (t, 3, h, w).
         """
-        near = self._near(params)
-        gone = self._gone(near)
+        near = head_mask(params, self._places, half_axes=(FAR * HEAD[0], FAR * HEAD[1]))
+        gone = (self._own_head - near).clamp_min(0)
         behind = self._image.expand(len(placed), -1, -1, -1)
         if bool(gone.any()):
             behind = torch.lerp(behind, self.bare, gone[:, None])
         if moved is not None:
             behind = torch.lerp(behind, moved, near[:, None])
-        return torch.lerp(behind, placed, self._share(square_coordinates(squares, self._places), params, gone))
+        return torch.lerp(behind, placed, self._share(square_coordinates(squares, self._places), params))
 
     @property
     def bare(self) -> Tensor:
@@ -86,14 +86,6 @@ class Overlay:
             filled = fill_in(to_uint8(self._image)[0], hidden_head(self._params, size))
             self._bare = to_tensor(filled).to(self._image)
         return self._bare
-
-    def _near(self, params: FaceParams) -> Tensor:
-        """(t, h, w) in [0, 1]: the heads and a little around them."""
-        return head_mask(params, self._places, half_axes=(FAR * HEAD[0], FAR * HEAD[1]))
-
-    def _gone(self, near: Tensor) -> Tensor:
-        """(t, h, w) in [0, 1]: where the portrait's head was and `near` is not."""
-        return (self._own_head - near).clamp_min(0)
 
     def lay_depth(self, seen: Depth, params: FaceParams, squares: Tensor) -> Depth:
         """The depth of what `blend` draws; the portrait's own pixels have none.
@@ -106,7 +98,7 @@ class Overlay:
         """
         in_square = square_coordinates(squares, self._places)
         laid = resample_depth(seen, in_square)
-        return Depth(laid.nearness, laid.opacity * self._share(in_square, params, self._gone(self._near(params))))
+        return Depth(laid.nearness, laid.opacity * self._share(in_square, params))
 
     def lay_layers(self, faces: Layers, params: FaceParams, squares: Tensor) -> Layers:
         """Generated faces in the pixels of the portrait, of which nothing is left.
@@ -123,9 +115,9 @@ class Overlay:
         share = _inside(in_square, head_mask(params, self._places))
         return Layers(drawn.clamp(0, 1), (opacity * share).clamp(0, 1))
 
-    def _share(self, in_square: Tensor, params: FaceParams, gone: Tensor) -> Tensor:
+    def _share(self, in_square: Tensor, params: FaceParams) -> Tensor:
         """(t, 1, h, w) in [0, 1] of the generated picture; `in_square` (t, h, w, 2) is in [-1, 1] inside."""
-        return _inside(in_square, torch.maximum(head_mask(params, self._places), self._own_head - gone))
+        return _inside(in_square, torch.maximum(head_mask(params, self._places), self._own_head))
 
 
 def _inside(in_square: Tensor, head: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 For systems whose networks draw a whole face: a small one draws every face too smooth and not quite like the person.
 With the portrait's own motion the result should be the portrait, so the difference between both is known, once for each
 portrait. On the head it goes where meshwarp moves the skin, beside the face it stays; and it is left out where the
-drawing is another one than that of the portrait: where a mouth opens, an eye shuts, a cheek turns into view, a head has
-gone. None of the papers has it.
+drawing is another one than that of the portrait: where a mouth opens, an eye shuts, a cheek turns into view, and where
+the head has gone from. None of the papers has it.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class PortraitDetail:
         self._still = own, portrait.image - own
         self._textures = [_picture(x) for x in self._still]
         self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
+        self._own_head = head_mask(portrait.params, self._places)[:, None]
         self._factor = max(1, round(min(portrait.image.shape[2:]) / SIDE))
 
     def add(self, drawn: Tensor, params: FaceParams) -> tuple[Tensor, Tensor]:
@@ -65,7 +66,8 @@ class PortraitDetail:
         moved = own + lacking
         still, still_lacking = self._still
         head = head_mask(params, self._places)[:, None]
-        beside = 1 - head_mask(params, self._places, half_axes=FACE, hair=0)[:, None]
+        gone = (self._own_head - head).clamp_min(0)  # its outline is detail, too
+        beside = (1 - gone) * (1 - head_mask(params, self._places, half_axes=FACE, hair=0)[:, None])
 
         seen, own, still, head, beside = (self._reduced(x) for x in (drawn, own, still, head, beside))
         tint = hue_change(seen, own, head)
