@@ -57,6 +57,18 @@ def test_the_source_itself_is_not_moved(model: Directions, portrait: Portrait) -
 
 
 @torch.no_grad()
+def test_with_its_detail_a_portrait_that_stands_still_is_the_portrait(model: Directions, portrait: Portrait) -> None:
+    source, driving = animate.encode_source(model, portrait), moved(portrait, *[Edit()] * 3, Edit(yaw=0.3))
+    frames = torch.cat(list(animate.render(model, source, driving)))
+    torch.testing.assert_close(frames[:3], portrait.image.expand(3, -1, -1, -1), atol=0.02, rtol=0)
+    assert float((frames[3] - portrait.image[0]).abs().mean()) > 0.01
+    model.config = replace(model.config, directions=replace(model.config.directions, detail=False))
+    bare = torch.cat(list(animate.render(model, source, driving)))
+    assert bare.shape == frames.shape
+    assert float((bare[0] - portrait.image[0]).abs().mean()) > 0.05
+
+
+@torch.no_grad()
 def test_a_code_is_moved_to_the_pose_of_its_portrait(
     model: Directions, portrait: Portrait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
