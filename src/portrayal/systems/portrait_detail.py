@@ -27,7 +27,7 @@ SIDE = 128
 """Drawings are compared at about so many pixels along the side of a portrait,"""
 AROUND = 5
 """in squares of so many,"""
-ALIKE = 0.1
+ALIKE = 0.05
 """and are alike by 1 / e at this difference, of the range of colours."""
 TINT = 15
 """Side of the squares over which a change of hue is averaged, twice: wider than a mouth, whose inside has its own."""
