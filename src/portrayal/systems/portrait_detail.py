@@ -27,7 +27,7 @@ SIDE = 128
 """Drawings are compared at about so many pixels along the side of a portrait,"""
 AROUND = 5
 """in squares of so many,"""
-ALIKE = 0.05
+ALIKE = 0.1
 """and are alike by 1 / e at this difference, of the range of colours."""
 TINT = 15
 """Side of the squares over which a change of hue is averaged, twice: wider than a mouth, whose inside has its own."""
@@ -72,8 +72,8 @@ class PortraitDetail:
         seen, own, still, head, beside = (self._reduced(x) for x in (drawn, own, still, head, beside))
         tint = hue_change(seen, own, head)
         seen = seen - tint
-        alike = likeness(seen, own) * head
-        alike_still = likeness(seen, still) * (1 - alike) * beside
+        alike = likeness(seen, own, within=ALIKE) * head
+        alike_still = likeness(seen, still, within=ALIKE) * (1 - alike) * beside
         gain = self._enlarged(alike) * lacking + self._enlarged(alike_still) * still_lacking - self._enlarged(tint)
         return drawn + self._strength * gain, moved
 
@@ -84,9 +84,9 @@ class PortraitDetail:
         return F.interpolate(x, size=self._places.shape[:2], mode="bilinear", align_corners=False)
 
 
-def likeness(drawn: Tensor, own: Tensor) -> Tensor:
-    """How alike two drawings (b, 3, h, w) are around each pixel. (b, 1, h, w) in [0, 1]."""
-    return torch.exp(-(_around((drawn - own).abs().mean(1, keepdim=True), AROUND) / ALIKE).square())
+def likeness(drawn: Tensor, own: Tensor, *, within: float) -> Tensor:
+    """How alike two drawings (b, 3, h, w) are around each pixel. (b, 1, h, w) in [0, 1]; 1 / e where `within` apart."""
+    return torch.exp(-(_around((drawn - own).abs().mean(1, keepdim=True), AROUND) / within).square())
 
 
 def hue_change(drawn: Tensor, own: Tensor, head: Tensor) -> Tensor:

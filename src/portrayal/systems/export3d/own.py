@@ -16,6 +16,9 @@ from portrayal.systems.export3d.detail import SourceView, fetch, left_behind, sa
 from portrayal.systems.export3d.renderer import View
 from portrayal.systems.portrait_detail import likeness
 
+ALIKE = 0.05
+"""As `portrait_detail.ALIKE`; what is drawn here is a small part of the picture, and says more."""
+
 
 @dataclass(frozen=True)
 class OwnView:
@@ -39,7 +42,7 @@ class OwnView:
         pixels, drawn = fetch(source.picture, *ways), fetch(self.made, *ways)
         own_left = self.left if fetched.behind is None else sample(self.left, fetched.behind)
         gone = (left_behind(source, *ways[1:]) - own_left).clamp_min(0)
-        alike = likeness(fetched.made, drawn) * (1 - gone)
+        alike = likeness(fetched.made, drawn, within=ALIKE) * (1 - gone)
         made = fetched.made + alike * (pixels - drawn)
         share = fetched.share + alike * (1 - fetched.share)
         return replace(view, picture=torch.lerp(made, pixels, share), fetched=replace(fetched, made=made, share=share))
