@@ -190,7 +190,7 @@ def test_pairs_are_moved_to_the_driving_face(folder: Path) -> None:
 
 def test_a_is_learned(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same sources and changes over and over: the shape comes nearer."""
-    config = replace(tiny("synthetic"), learning_rate=0.01)
+    config = replace(tiny("synthetic"), learning_rate=0.003)
     state = start(directions.SYNTHETIC, config)
     batch, seen = batch_of(directions.SYNTHETIC, config, folder), []
     for _ in range(40):

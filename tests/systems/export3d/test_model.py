@@ -24,7 +24,9 @@ TINY = Config.tiny()
 BARE = replace(
     TINY,
     generator=replace(TINY.generator, lift=False),
-    renderer=replace(TINY.renderer, head_prior=False, split=False, detail=False, flow=False, body=False),
+    renderer=replace(
+        TINY.renderer, head_prior=False, split=False, detail=False, flow=False, body=False, corrected=False
+    ),
 )
 """The paper's networks."""
 

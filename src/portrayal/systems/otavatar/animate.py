@@ -244,12 +244,17 @@ def _drawings(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving)
 
 def detail_of(model: Otavatar, source: OtavatarSource) -> PortraitDetail | None:
     """What the portrait's own drawing lacks, with `AvatarConfig.detail`; less where the identity has gone over."""
-    if not model.config.avatar.detail or source.gone == 1 or (source.gone and source.before is None):
+    if not model.config.avatar.detail or source.gone == 1:
         return None
-    alone, params = source.before or source, source.portrait.params
-    own, _ = next(_drawings(model, alone, _still(model, alone)))
-    placed = Overlay(source.portrait).place(own, squares(params, model.config.generator.framing))
+    own = drawn_alone(model, source) if source.drawn is None else source.drawn
+    placed = Overlay(source.portrait).place(own, squares(source.portrait.params, model.config.generator.framing))
     return PortraitDetail(source.portrait, placed, strength=1 - source.gone)
+
+
+@torch.no_grad()
+def drawn_alone(model: Otavatar, source: OtavatarSource) -> Tensor:
+    """(1, 3, s, s) in [0, 1] what the generator draws of the portrait with its own motion."""
+    return next(_drawings(model, source, _still(model, source)))[0]
 
 
 def _still(model: Otavatar, source: OtavatarSource) -> OtavatarDriving:
@@ -352,5 +357,7 @@ def interpolate_identity(
     identity, bias = (
         torch.lerp(cast(Tensor, getattr(source, name)), getattr(other, name), share) for name in ("identity", "bias")
     )
-    gone = 1 - (1 - source.gone) * (1 - share)
-    return replace(source, identity=identity, bias=bias, tuned=tuned, before=source.before or source, gone=gone)
+    gone, drawn = 1 - (1 - source.gone) * (1 - share), source.drawn
+    if drawn is None and model.config.avatar.detail:
+        drawn = drawn_alone(model, source)
+    return replace(source, identity=identity, bias=bias, tuned=tuned, gone=gone, drawn=drawn)

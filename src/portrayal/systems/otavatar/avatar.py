@@ -46,10 +46,10 @@ class OtavatarSource(Source):
     """The generator's `drawing_parameters` after it was tuned to the portrait; empty: the model's own."""
     remark: str = ""
     """What is to be said about the inversion."""
-    before: Self | None = None
-    """The avatar of the portrait alone, where the identity has gone over to another one, if it is known, and"""
     gone: float = 0.0
-    """how far it has, from 0 to 1."""
+    """How far the identity has gone over to another one, from 0 to 1, and"""
+    drawn: Tensor | None = None
+    """where it has, (1, 3, s, s) in [0, 1] what was drawn of the portrait before; with `AvatarConfig.detail`."""
 
     def notes(self) -> tuple[str, ...]:
         return (self.remark,) if self.remark else ()
@@ -72,6 +72,8 @@ def save_avatar(path: Path | str, model: Otavatar, source: OtavatarSource) -> No
     check_avatar_name(path)
     tensors = {"identity": source.identity, "bias": source.bias, "picture": _pixels(source.portrait.image)}
     tensors |= {f"params.{f.name}": getattr(source.portrait.params, f.name) for f in fields(FaceParams)}
+    if source.drawn is not None:
+        tensors["drawn"] = _pixels(source.drawn)
     tensors |= {f"tuned.{name}": value for name, value in in_halves(source.tuned).items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     about = {"format": FORMAT, "version": VERSION, "system": "otavatar", "weights": mark_of(model)}
@@ -114,6 +116,7 @@ def load_avatar(path: Path | str, model: Otavatar) -> OtavatarSource:
         tuned,
         remark,
         gone=float(gone),
+        drawn=tensors["drawn"][None].float().to(device) / 255 if "drawn" in tensors else None,
     )
 
 
@@ -161,14 +164,17 @@ def _check(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple
         raise _changed(path, "it has no portrait")
     if tuple(picture.shape) != (3, picture.shape[-1], picture.shape[-1]):
         raise _changed(path, "its portrait is no square")
-    known = {*wanted, "picture", *(f"params.{f.name}" for f in fields(FaceParams))}
-    for name in known - {"picture"}:
+    drawn = tensors.get("drawn", picture)
+    if drawn.dtype != torch.uint8 or drawn.ndim != 3 or drawn.shape[0] != 3 or drawn.shape[1] != drawn.shape[2]:
+        raise _changed(path, "what was drawn of its portrait is no picture")
+    known = {*wanted, *(f"params.{f.name}" for f in fields(FaceParams))}
+    for name in known:
         found = tensors.get(name)
         if found is None or not found.is_floating_point() or not bool(found.isfinite().all()):
             raise _changed(path, f"{name} is missing or holds values that are not finite numbers")
         if name in wanted and tuple(found.shape) != wanted[name]:
             raise _changed(path, f"{name} is {tuple(found.shape)}, not {wanted[name]}")
-    if unknown := sorted(tensors.keys() - known):
+    if unknown := sorted(tensors.keys() - known - {"picture", "drawn"}):
         raise _changed(path, f"{unknown[0]!r} is not known here")
     try:
         count = len(FaceParams(**{f.name: tensors[f"params.{f.name}"] for f in fields(FaceParams)}))
