@@ -138,7 +138,7 @@ def parts(model: Otavatar, source: OtavatarSource, repeats: int) -> list[Row]:
     planes = generator.as_planes(synthesis(ws))
     rendered = generator.rendered(planes, camera)
     face, squares = generator.finish(rendered, ws) / 2 + 0.5, animate.squares(params, framing)
-    detail, placed = animate.detail_of(model, source), overlay.place(face, squares)
+    detail, placed = animate.detail_of(model, generator, source, overlay), overlay.place(face, squares)
     assert detail is not None
     steps = {
         "controller": lambda: animate.latents_of(model, source, one, still),

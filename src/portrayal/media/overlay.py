@@ -53,8 +53,7 @@ class Overlay:
         Returns:
             (t, 3, h, w).
         """
-        in_square = square_coordinates(squares, self._places)
-        return F.grid_sample(faces, in_square, mode="bicubic", padding_mode="border", align_corners=False)
+        return _read(faces, square_coordinates(squares, self._places))
 
     def blend(self, placed: Tensor, params: FaceParams, squares: Tensor, moved: Tensor | None = None) -> Tensor:
         """Draw generated faces into the portrait.
@@ -110,7 +109,7 @@ class Overlay:
             (t, 3, h, w) and (t, 1, h, w): where the head is now, which hides nothing where it was in the portrait.
         """
         in_square = square_coordinates(squares, self._places)
-        drawn = self.place(faces.picture, squares)
+        drawn = _read(faces.picture, in_square)
         opacity = F.grid_sample(faces.opacity, in_square, padding_mode="border", align_corners=False)
         share = _inside(in_square, head_mask(params, self._places))
         return Layers(drawn.clamp(0, 1), (opacity * share).clamp(0, 1))
@@ -118,6 +117,10 @@ class Overlay:
     def _share(self, in_square: Tensor, params: FaceParams) -> Tensor:
         """(t, 1, h, w) in [0, 1] of the generated picture; `in_square` (t, h, w, 2) is in [-1, 1] inside."""
         return _inside(in_square, torch.maximum(head_mask(params, self._places), self._own_head))
+
+
+def _read(faces: Tensor, in_square: Tensor) -> Tensor:
+    return F.grid_sample(faces, in_square, mode="bicubic", padding_mode="border", align_corners=False)
 
 
 def _inside(in_square: Tensor, head: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.media.overlay import head_mask, pixel_centres
+from portrayal.media.overlay import Overlay, head_mask, pixel_centres
 from portrayal.systems.meshwarp import animate as meshwarp
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.layers import Picture
@@ -82,6 +82,16 @@ class PortraitDetail:
 
     def _enlarged(self, x: Tensor) -> Tensor:
         return F.interpolate(x, size=self._places.shape[:2], mode="bilinear", align_corners=False)
+
+
+def draw_over(
+    overlay: Overlay, detail: PortraitDetail | None, faces: Tensor, params: FaceParams, squares: Tensor
+) -> Tensor:
+    """Generated faces in the portrait, with its detail where there is one; arguments as of `Overlay`. (t, 3, h, w)."""
+    placed, moved = overlay.place(faces, squares), None
+    if detail is not None:
+        placed, moved = detail.add(placed, params)
+    return overlay.blend(placed, params, squares, moved).clamp(0, 1)
 
 
 def likeness(drawn: Tensor, own: Tensor, *, within: float) -> Tensor:

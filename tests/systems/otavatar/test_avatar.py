@@ -13,11 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from portrayal.errors import InputError, MissingFileError
+from portrayal.media.overlay import Overlay
 from portrayal.motion.template import content_hash
 from portrayal.systems.otavatar import animate
 from portrayal.systems.otavatar.avatar import OtavatarSource, load_avatar, save_avatar
 from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.model import Otavatar
+from portrayal.systems.portrait_detail import PortraitDetail
 from portrayal.types import FaceParams, Portrait
 
 Contents = tuple[dict[str, Tensor], dict[str, str]]
@@ -55,6 +57,10 @@ def test_an_avatar_comes_back_with_its_portrait(path: Path, model: Otavatar, sou
         assert torch.equal(getattr(back.portrait.params, field.name), getattr(source.portrait.params, field.name))
 
 
+def detail_of(model: Otavatar, source: OtavatarSource) -> PortraitDetail | None:
+    return animate.detail_of(model, animate.generator_of(model, source), source, Overlay(source.portrait))
+
+
 def test_somebody_in_between_keeps_what_was_drawn_of_the_photo(
     tmp_path: Path, model: Otavatar, source: OtavatarSource
 ) -> None:
@@ -62,9 +68,9 @@ def test_somebody_in_between_keeps_what_was_drawn_of_the_photo(
     other = replace(source, identity=source.identity + 1)
     between = animate.interpolate_identity(model, source, other, 0.25)
     assert between.drawn is not None
-    assert animate.detail_of(model, between) is not None
+    assert detail_of(model, between) is not None
     whole = animate.interpolate_identity(model, source, other, 1.0)
-    assert animate.detail_of(model, whole) is None
+    assert detail_of(model, whole) is None
     save_avatar(tmp_path / "between.avatar.safetensors", model, between)
     back = load_avatar(tmp_path / "between.avatar.safetensors", model)
     assert back.gone == 0.25

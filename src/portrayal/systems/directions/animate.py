@@ -30,7 +30,7 @@ from portrayal.systems.directions.model import Directions
 from portrayal.systems.directions.net3d import Net3d, pose_vector
 from portrayal.systems.directions.pose import released_angles
 from portrayal.systems.likeness import remark_on
-from portrayal.systems.portrait_detail import PortraitDetail
+from portrayal.systems.portrait_detail import PortraitDetail, draw_over
 from portrayal.tracking import Progress, silent
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 from portrayal.weights.registry import weights_folder
@@ -176,30 +176,22 @@ def render(model: Directions, source: DirectionsSource, driving: DirectionsDrivi
         (b, 3, h, w) float32 [0, 1], b up to `FRAMES_AT_ONCE`.
     """
     overlay, upright = Overlay(source.portrait), model.config.alignment == "upright"
-    detail = None
+    draw, detail = FoldedSynthesis(synthesis_of(model, source)), None
     if model.config.directions.detail:
         still = DirectionsDriving(source.portrait.params, (Fraction(0),), torch.zeros_like(source.pose))
-        own = next(drawings(model, source, still))
+        own = drawing(model, draw, source, still)
         squares = frame_squares(still.params, upright=upright)
         detail = PortraitDetail(source.portrait, overlay.place(own, squares))
-    start = 0
-    for faces in drawings(model, source, driving):
-        params = driving.params[start : start + len(faces)]
-        start += len(faces)
-        squares = frame_squares(params, upright=upright)
-        placed, moved = overlay.place(faces, squares), None
-        if detail is not None:
-            placed, moved = detail.add(placed, params)
-        yield overlay.blend(placed, params, squares, moved).clamp(0, 1)
-
-
-def drawings(model: Directions, source: DirectionsSource, driving: DirectionsDriving) -> Iterator[Tensor]:
-    """What the generator draws: (b, 3, s, s) in [0, 1], b up to `FRAMES_AT_ONCE`."""
-    draw = FoldedSynthesis(synthesis_of(model, source))
     for start in range(0, len(driving), FRAMES_AT_ONCE):
         part = driving[start : start + FRAMES_AT_ONCE]
-        w_plus = source.w_plus.expand(len(part), -1, -1)
-        yield (draw(model.reenacted(w_plus, change_of(model, source, part))) / 2 + 0.5).clamp(0, 1)
+        faces = drawing(model, draw, source, part)
+        yield draw_over(overlay, detail, faces, part.params, frame_squares(part.params, upright=upright))
+
+
+def drawing(model: Directions, draw: FoldedSynthesis, source: DirectionsSource, driving: DirectionsDriving) -> Tensor:
+    """What the source's generator draws of t frames at once: (t, 3, s, s) in [0, 1]."""
+    w_plus = source.w_plus.expand(len(driving), -1, -1)
+    return (draw(model.reenacted(w_plus, change_of(model, source, driving))) / 2 + 0.5).clamp(0, 1)
 
 
 def synthesis_of(model: Directions, source: DirectionsSource) -> SynthesisNetwork:

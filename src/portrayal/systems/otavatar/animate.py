@@ -38,7 +38,7 @@ from portrayal.systems.otavatar.model import Otavatar
 from portrayal.systems.otavatar.pairs import Faces
 from portrayal.systems.otavatar.remarks import motion_remarks, photo_remarks
 from portrayal.systems.otavatar.tuning import tune_generator
-from portrayal.systems.portrait_detail import PortraitDetail
+from portrayal.systems.portrait_detail import PortraitDetail, draw_over
 from portrayal.tracking import Progress, silent
 from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, move
 from portrayal.weights.model import mark_of
@@ -227,34 +227,39 @@ def render(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) ->
     Yields:
         (1, 3, h, w) float32 [0, 1].
     """
-    overlay, framing, detail = Overlay(source.portrait), model.config.generator.framing, detail_of(model, source)
-    for face, params in _drawings(model, source, driving):
-        placed, moved = overlay.place(face, squares(params, framing)), None
-        if detail is not None:
-            placed, moved = detail.add(placed, params)
-        yield overlay.blend(placed, params, squares(params, framing), moved).clamp(0, 1)
+    generator, overlay, framing = generator_of(model, source), Overlay(source.portrait), model.config.generator.framing
+    detail = detail_of(model, generator, source, overlay)
+    for face, params in _drawings(model, generator, source, driving):
+        yield draw_over(overlay, detail, face, params, squares(params, framing))
 
 
-def _drawings(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Iterator[tuple[Tensor, FaceParams]]:
-    """What the generator draws, (1, 3, s, s) in [0, 1], with the parameters of its frame."""
-    generator = generator_of(model, source)
+def _drawings(
+    model: Otavatar, generator: TriplaneGenerator, source: OtavatarSource, driving: OtavatarDriving
+) -> Iterator[tuple[Tensor, FaceParams]]:
+    """What the source's generator draws, (1, 3, s, s) in [0, 1], with the parameters of its frame."""
     for part, ws, planes, camera in _scenes(model, generator, source, driving):
         yield (generator.look(planes, ws, camera) / 2 + 0.5).clamp(0, 1), part.params
 
 
-def detail_of(model: Otavatar, source: OtavatarSource) -> PortraitDetail | None:
-    """What the portrait's own drawing lacks, with `AvatarConfig.detail`; less where the identity has gone over."""
+def detail_of(
+    model: Otavatar, generator: TriplaneGenerator, source: OtavatarSource, overlay: Overlay
+) -> PortraitDetail | None:
+    """What the portrait's own drawing lacks, with `AvatarConfig.detail`; less where the identity has gone over.
+
+    Args:
+        generator: the source's. overlay: over its portrait.
+    """
     if not model.config.avatar.detail or source.gone == 1:
         return None
-    own = drawn_alone(model, source) if source.drawn is None else source.drawn
-    placed = Overlay(source.portrait).place(own, squares(source.portrait.params, model.config.generator.framing))
+    own = drawn_alone(model, generator, source) if source.drawn is None else source.drawn
+    placed = overlay.place(own, squares(source.portrait.params, model.config.generator.framing))
     return PortraitDetail(source.portrait, placed, strength=1 - source.gone)
 
 
 @torch.no_grad()
-def drawn_alone(model: Otavatar, source: OtavatarSource) -> Tensor:
-    """(1, 3, s, s) in [0, 1] what the generator draws of the portrait with its own motion."""
-    return next(_drawings(model, source, _still(model, source)))[0]
+def drawn_alone(model: Otavatar, generator: TriplaneGenerator, source: OtavatarSource) -> Tensor:
+    """(1, 3, s, s) in [0, 1] what the source's generator draws of the portrait with its own motion."""
+    return next(_drawings(model, generator, source, _still(model, source)))[0]
 
 
 def _still(model: Otavatar, source: OtavatarSource) -> OtavatarDriving:
@@ -280,8 +285,8 @@ def render_layers(model: Otavatar, source: OtavatarSource, driving: OtavatarDriv
     Yields:
         (1, 3, h, w) and (1, 1, h, w).
     """
-    detail = detail_of(model, source)
     generator, overlay, framing = generator_of(model, source), Overlay(source.portrait), model.config.generator.framing
+    detail = detail_of(model, generator, source, overlay)
     for part, ws, planes, camera in _scenes(model, generator, source, driving):
         picture, opacity = generator.look_through(planes, ws, camera)
         face = Layers((picture / 2 + 0.5).clamp(0, 1), opacity)
@@ -322,8 +327,7 @@ def latents_of(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving
 @torch.no_grad()
 def still_latents(model: Otavatar, source: OtavatarSource) -> Tensor:
     """(1, `AvatarConfig.steady`, w_dim) the last latents, with the photo's own motion code."""
-    settings = model.config.controller
-    own = own_coefficients(source.portrait.params, rows=settings.rows)[..., None].expand(-1, -1, settings.frames)
+    own = _still(model, source).window.expand(-1, -1, model.config.controller.frames)
     return model.latents(source.identity, own)[:, model.generator.layers - model.config.avatar.steady :]
 
 
@@ -359,5 +363,5 @@ def interpolate_identity(
     )
     gone, drawn = 1 - (1 - source.gone) * (1 - share), source.drawn
     if drawn is None and model.config.avatar.detail:
-        drawn = drawn_alone(model, source)
+        drawn = drawn_alone(model, generator_of(model, source), source)
     return replace(source, identity=identity, bias=bias, tuned=tuned, gone=gone, drawn=drawn)

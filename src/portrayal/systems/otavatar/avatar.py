@@ -97,7 +97,7 @@ def load_avatar(path: Path | str, model: Otavatar) -> OtavatarSource:
     remark = about.get("remark", "")
     if len(remark) > LONGEST_REMARK or not remark.isprintable():
         raise _changed(path, "its remark is no sentence")
-    _check(path, tensors, _wanted(model, tensors))
+    _check(path, tensors, _wanted(model, tensors), size=model.generator.config.size)
     gone = about.get("gone", "0.0000")  # which earlier files do not say
     if not re.fullmatch(r"0\.\d{4}|1\.0000", gone):
         raise _changed(path, "how far it is another person's is no share")
@@ -157,15 +157,15 @@ def _wanted(model: Otavatar, tensors: Mapping[str, Tensor]) -> dict[str, tuple[i
     return wanted
 
 
-def _check(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse what `save_avatar` never writes; `FaceParams` checks the shapes of its own fields."""
+def _check(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]], *, size: int) -> None:
+    """Refuse what `save_avatar` never writes; `FaceParams` checks the shapes of its own fields. `size`: of drawings."""
     picture = tensors.get("picture", torch.empty(0))
     if picture.dtype != torch.uint8 or picture.ndim != 3 or not 1 <= picture.shape[-1] <= LARGEST_SIDE:
         raise _changed(path, "it has no portrait")
     if tuple(picture.shape) != (3, picture.shape[-1], picture.shape[-1]):
         raise _changed(path, "its portrait is no square")
-    drawn = tensors.get("drawn", picture)
-    if drawn.dtype != torch.uint8 or drawn.ndim != 3 or drawn.shape[0] != 3 or drawn.shape[1] != drawn.shape[2]:
+    drawn = tensors.get("drawn")
+    if drawn is not None and (drawn.dtype != torch.uint8 or tuple(drawn.shape) != (3, size, size)):
         raise _changed(path, "what was drawn of its portrait is no picture")
     known = {*wanted, *(f"params.{f.name}" for f in fields(FaceParams))}
     for name in known:
