@@ -7,6 +7,7 @@ import torch
 
 from portrayal.errors import InputError
 from portrayal.face.camera import world_to_picture
+from portrayal.nn.rendering.depth import depth_map
 from portrayal.nn.rendering.head import HALF_AXES, MIDDLE, seen_from, silhouette
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.systems.export3d.config import Config, RendererConfig
@@ -19,6 +20,7 @@ from portrayal.systems.export3d.detail import (
     fetch,
     left_behind,
     places_in_source,
+    without_fog,
 )
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import TriplaneGenerator
@@ -157,6 +159,25 @@ def test_what_is_left_behind_is_the_old_head_without_the_new_one():
     torch.testing.assert_close(left_behind(source, torch.zeros(1, 1, 16, 16)), old)
     assert not left_behind(source, torch.ones(1, 1, 16, 16)).any()
     assert not left_behind(source, None).any()
+
+
+@pytest.mark.parametrize(
+    ("nearer", "opacity", "left"),
+    [(0.0, 0.3, 0.3), (0.04, 0.3, 0.3), (-0.2, 0.3, 0.0), (0.2, 0.3, 0.0), (-0.2, 0.7, 0.35), (-0.2, 0.95, 0.95)],
+)
+def test_fog_that_the_source_shows_something_else_in_the_place_of_is_nothing(nearer, opacity, left):
+    """Points beside a wall that the source sees: on it, before and behind it; hidden skin stays."""
+    source, side = given(torch.rand(1, 3, 16, 16), camera()), 16
+    origins, directions = camera_rays(source.camera, height=side, width=side)
+    depth = torch.full((1, side, side), 2.7)
+    wall = depth_map(depth, torch.ones_like(depth), source.camera)
+    points = origins + depth.flatten(1)[..., None] * directions
+    forward = source.camera[:, :16].view(4, 4)[:3, 2]
+    places = places_in_source(points, torch.full((1, side**2, 2), 0.5), source.camera).mT.unflatten(-1, (side, side))
+    moved = points - nearer * forward
+    found = without_fog(torch.full((1, 1, 4, 4), opacity), moved, places, source, wall)
+    assert found.shape == (1, 1, side, side)
+    torch.testing.assert_close(found, torch.full_like(found, left), atol=1e-3, rtol=0)
 
 
 def test_what_is_fetched_reaches_to_the_border_of_the_picture():

@@ -27,9 +27,13 @@ def depth_map(depth: Tensor, opacity: Tensor, camera: Tensor) -> Depth:
     side, camera = depth.shape[-1], camera.float()
     origins, directions = camera_rays(camera, height=side, width=side)
     points = origins + depth.float().flatten(1)[..., None] * directions
+    return Depth(nearness(points, camera).unflatten(1, (1, side, side)), opacity.float()[:, None])
+
+
+def nearness(points: Tensor, camera: Tensor) -> Tensor:
+    """(b, n) how much nearer to cameras (b, 25) than the world's origin points (b, n, 3) are, world units."""
     forward = split_camera(camera)[0][:, None, :3, 2]
-    nearness = -(points * forward).sum(-1)
-    return Depth(nearness.unflatten(1, (1, side, side)), opacity.float()[:, None])
+    return -(points * forward).sum(-1)
 
 
 def resample_depth(seen: Depth, places: Tensor) -> Depth:

@@ -23,7 +23,7 @@ from portrayal.nn.precision import quick_precision
 from portrayal.nn.rendering.depth import depth_map, enlarge_depth
 from portrayal.nn.rendering.fast import FastField
 from portrayal.systems.export3d.config import Config
-from portrayal.systems.export3d.detail import SourceView, left_behind, own_places
+from portrayal.systems.export3d.detail import OwnSight, SourceView, left_behind, own_places
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
@@ -132,7 +132,7 @@ def views(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> 
                 source.view,
                 background=source.background,
                 flow=flow,
-                misplaced=None if source.own is None else source.own.misplaced,
+                own=None if source.own is None else source.own.sight,
             )
             if source.own is not None:
                 view = source.own.correct(view, source.view)
@@ -151,8 +151,8 @@ def render_depth(model: Export3d, source: Export3dSource, driving: Export3dDrivi
 
 
 def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[Layers]:
-    """What `render` draws, and what of it is head: the opacity of the rays, inside the ellipse around the head, because
-    there is a thin fog of density away from it.
+    """What `render` draws, and what of it is head: the opacity of the rays as pixels are fetched by it, inside the
+    ellipse around the head, because there is a thin fog of density away from it.
 
     Yields:
         (1, 3, h, w) and (1, 1, h, w).
@@ -160,7 +160,9 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
     size = source.portrait.image.shape[-2:]
     places = pixel_centres(size, source.portrait.image.device)
     for frame, view in enumerate(views(model, source, driving)):
-        opacity = F.interpolate(view.opacity[:, None].float(), size, mode="bilinear", align_corners=False)
+        fetched = None if view.fetched is None else view.fetched.opacity
+        opacity = view.opacity[:, None].float() if fetched is None else fetched.float()
+        opacity = F.interpolate(opacity, size, mode="bilinear", align_corners=False)
         head = head_mask(driving.params[frame : frame + 1], places)[:, None]
         yield Layers(picture_of(view, source), (opacity * head).clamp(0, 1))
 
@@ -190,10 +192,12 @@ def own_view(model: Export3d, source: Export3dSource) -> OwnView:
     finish = partial(
         model.renderer.finish, rendered, params.camera, source.view, background=source.background, flow=flow
     )
-    places = _fetched(finish()).places
+    view = finish()
+    places = _fetched(view).places
     misplaced = places - own_places(*places.shape[-2:]).to(places)
-    own = _fetched(finish(misplaced=misplaced))  # again, since what is drawn depends on what is fetched
-    return OwnView(misplaced, own.made, left_behind(source.view, own.opacity, own.behind))
+    sight = OwnSight(misplaced, depth_map(view.depth, view.opacity, params.camera))
+    own = _fetched(finish(own=sight))  # again, since what is drawn depends on what is fetched
+    return OwnView(sight, own.made, left_behind(source.view, own.opacity, own.behind))
 
 
 def _fetched(view: View) -> Fetched:

@@ -16,9 +16,11 @@ from torch.nn import functional as F
 
 from portrayal.face.camera import world_to_picture
 from portrayal.nn.precision import in_float32
+from portrayal.nn.rendering.depth import nearness, resample_depth
 from portrayal.nn.rendering.head import front_points, seen_from, silhouette
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.layers import ConvBlock
+from portrayal.types import Depth
 
 LIFTED = 4
 """Channels of `Lift`."""
@@ -29,6 +31,10 @@ SHOULDER, COLLAR, BORDER = 0.5, 0.06, 0.1
 sides. On training pairs the background's error below the neck falls by a quarter, nearly alike for 0.5 to 0.9."""
 REACH = 0.4
 """How far the planes can move the place that a point is fetched from, in halves of the picture's side."""
+APART = (0.05, 0.1)
+"""World units between a point and what the source shows in its place: it may be that, it cannot be that."""
+FOG = (0.5, 0.9)
+"""Opacities up to which such a point is nothing, and from which on it is hidden skin or hair."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,16 @@ class SourceView:
     def hidden(self) -> Tensor:
         """(b, 1, H, W): where the source shows its own head."""
         return silhouette(self.camera, side=self.picture.shape[-1])
+
+
+@dataclass(frozen=True)
+class OwnSight:
+    """What the networks see of the source with its own camera and expression."""
+
+    misplaced: Tensor
+    """(b, 2, H, W) halves of the picture's side: how far from its own place each pixel is fetched."""
+    seen: Depth
+    """(b, 1, h, w)."""
 
 
 class Background(nn.Module):
@@ -126,13 +142,37 @@ def nearer_places(places: Tensor, misplaced: Tensor) -> Tensor:
     """Places as of `places_in_source` (b, 2, h, w) without what they are off in the source's own view.
 
     Args:
-        misplaced: (b, 2, h, w), halves of the picture's side: how far from its own place each pixel of that view is
-            fetched.
+        misplaced: (b, 2, h, w), as of `OwnSight`.
     """
     nearer = places
     for _ in range(2):  # it is known in the source, where the places lead
         nearer = places - sample(misplaced, nearer)
     return nearer
+
+
+@in_float32
+def without_fog(opacity: Tensor, points: Tensor, places: Tensor, source: SourceView, seen: Depth) -> Tensor:
+    """Opacity of a head without the thin density around it.
+
+    A view that turns looks through it from the side, and would fetch the ear or the eye that the source has in front of
+    or behind it.
+
+    Args:
+        opacity: (b, 1, h, w). points: (b, H W, 3) world, what the view meets, with the source's expression.
+        places: (b, 2, H, W) of `places_in_source`. seen: `OwnSight.seen` of the source.
+
+    Returns:
+        (b, 1, H, W), less where the source shows something else in the place of a half transparent point.
+    """
+    own = resample_depth(seen, places.movedim(1, -1)).nearness
+    apart = (nearness(points, source.camera).view_as(own) - own).abs()
+    larger = F.interpolate(opacity, size=own.shape[-2:], mode="bilinear", align_corners=False)
+    return larger * (1 - _rising(apart, *APART) * (1 - _rising(larger, *FOG)))
+
+
+def _rising(x: Tensor, low: float, high: float) -> Tensor:
+    """From 0 at `low` to 1 at `high`."""
+    return ((x - low) / (high - low)).clamp(0, 1)
 
 
 @in_float32

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from portrayal.systems.export3d.detail import SourceView, fetch, left_behind, sample
+from portrayal.systems.export3d.detail import OwnSight, SourceView, fetch, left_behind, sample
 from portrayal.systems.export3d.renderer import View
 from portrayal.systems.portrait_detail import likeness
 
@@ -24,15 +24,14 @@ ALIKE = 0.05
 class OwnView:
     """The portrait as it stands, by the networks."""
 
-    misplaced: Tensor
-    """(b, 2, H, W) of `detail.nearer_places`."""
+    sight: OwnSight
     made: Tensor
     """(b, 3, H, W), about [0, 1]: what is drawn there, beside what is fetched."""
     left: Tensor
     """(b, 1, H, W) of `detail.left_behind`: not nothing, where the silhouette is wider than the head."""
 
     def correct(self, view: View, source: SourceView) -> View:
-        """A view with `misplaced` taken off its places, and more of the portrait: where it draws what was drawn of the
+        """A view that `sight` is known to, with more of the portrait: where it draws what was drawn of the
         portrait, what that drawing lacked, and the pixels themselves. Not where a head that is gone would be seen.
         """
         fetched = view.fetched

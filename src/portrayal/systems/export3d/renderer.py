@@ -20,6 +20,7 @@ from portrayal.nn.triplane import triplane_field
 from portrayal.systems.export3d.config import RendererConfig
 from portrayal.systems.export3d.detail import (
     Background,
+    OwnSight,
     SourceView,
     behind_places,
     fetch,
@@ -27,6 +28,7 @@ from portrayal.systems.export3d.detail import (
     nearer_places,
     places_in_source,
     sample,
+    without_fog,
 )
 from portrayal.systems.export3d.flow import OPENINGS, ExpressionFlow, Look
 from portrayal.systems.export3d.layers import SLOPE, enlarge
@@ -193,13 +195,13 @@ class Renderer(nn.Module):
         *,
         background: Tensor | None = None,
         flow: Tensor | None = None,
-        misplaced: Tensor | None = None,
+        own: OwnSight | None = None,
     ) -> View:
         """From the rays to the picture: background, super-resolution, the source's pixels.
 
         Args:
             background: of the source, where it is known already. flow: as `flow_of` gives it.
-            misplaced: as `detail.nearer_places` takes it off the places that pixels are fetched from.
+            own: of the source, which then tells where pixels are fetched from (`RendererConfig.corrected`).
 
         Raises:
             InputError: there is no source, and the configuration needs one.
@@ -225,9 +227,10 @@ class Renderer(nn.Module):
             points, opened = self.flow.move(points, flow)
             openings = [opened.mT.unflatten(-1, source.picture.shape[-2:])]
         places = places_in_source(points, offset, source.camera).mT.unflatten(-1, source.picture.shape[-2:])
-        if misplaced is not None:
-            places = nearer_places(places, misplaced)
         head = opacity[:, None] if self.config.split else None
+        if own is not None:
+            places = nearer_places(places, own.misplaced)
+            head = None if head is None else without_fog(head, points, places, source, own.seen)
         pixels = fetch(source.picture, places, head, moved)
         given = torch.cat([2 * pixels - 1, left_behind(source, head, moved), *openings], 1)
         x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
