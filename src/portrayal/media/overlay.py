@@ -82,7 +82,8 @@ class Overlay:
         """(1, 3, h, w) the portrait without its head, filled in from around it."""
         if self._bare is None:
             size = self._image.shape[2:]
-            filled = fill_in(to_uint8(self._image)[0], hidden_head(self._params, size))
+            hidden, neck = hidden_head(self._params, size)
+            filled = fill_in(to_uint8(self._image)[0], hidden, unlike=neck)
             self._bare = to_tensor(filled).to(self._image)
         return self._bare
 
@@ -135,16 +136,21 @@ def pixel_centres(size: torch.Size, device: torch.device) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
-def hidden_head(face: FaceParams, size: torch.Size) -> NDArray[np.bool_]:
-    """(h, w) where one head is in a picture, generously; what is below the chin is neck and is none of it."""
+def hidden_head(face: FaceParams, size: torch.Size) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(h, w) where one head is in a picture, generously, and (h, w) what is below it: neck and body."""
     places = pixel_centres(size, face.landmarks.device)
     roll = rotation_to_angles(face.rotation)[0, 2]
     down = torch.stack([-roll.sin(), roll.cos()])
-    chin = (face.landmarks[0, list(FACE_OVAL), :2] @ down).max()
-    head = (head_mask(face, places)[0] > 0) & (places @ down < chin)
+    along = torch.stack([roll.cos(), roll.sin()])
+    oval = face.landmarks[0, list(FACE_OVAL), :2]
+    below = places @ down > (oval @ down).max()
+    head = head_mask(face, places)[0] > 0
+    across = (places @ along)[head]
+    neck = below & (places @ along > across.min()) & (places @ along < across.max()) if head.any() else below
     side = 2 * round(GROWN * min(size)) + 1
-    grown = cv2.dilate(head.cpu().numpy().astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    return np.asarray(grown > 0)
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    hidden = cv2.dilate((head & ~below).cpu().numpy().astype(np.uint8), shape) > 0
+    return np.asarray(hidden), neck.cpu().numpy() & ~hidden
 
 
 def square_coordinates(squares: Tensor, places: Tensor) -> Tensor:
