@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from portrayal.face.topology import LEFT_EYE, LIPS_INNER
 from portrayal.media.overlay import head_mask, pixel_centres
 from portrayal.motion.edit import apply_edit
 from portrayal.systems import meshwarp
@@ -77,18 +80,40 @@ def test_likeness_of_drawings() -> None:
     torch.testing.assert_close(likeness(own + 0.1, own, within=0.1), torch.full((1, 1, 32, 32), 1 / torch.e))
 
 
-def test_a_tint_of_the_whole_head_is_found_and_a_brighter_head_is_none() -> None:
+def test_a_tint_of_the_head_is_found_and_a_brighter_head_is_none() -> None:
     own, head = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
     green = torch.tensor([-0.1, 0.2, -0.1])[:, None, None].expand(1, 3, 64, 64)
-    torch.testing.assert_close(hue_change(own + green, own, head), green, atol=1e-5, rtol=0)
-    torch.testing.assert_close(hue_change(own + 0.3, own, head), torch.zeros(1, 3, 64, 64), atol=1e-5, rtol=0)
+    no_mouth = torch.zeros_like(head)
+    torch.testing.assert_close(hue_change(own + green, own, head, no_mouth), green, atol=1e-5, rtol=0)
+    torch.testing.assert_close(hue_change(own + 0.3, own, head, no_mouth), torch.zeros(1, 3, 64, 64), atol=1e-5, rtol=0)
 
 
-def test_what_is_drawn_in_a_small_place_keeps_most_of_its_hue() -> None:
-    """White teeth between red lips."""
-    own, head = torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+def test_a_mouth_has_white_black_and_the_hue_of_its_lips() -> None:
+    """Between red lips grey teeth and a darker tongue are what a mouth may show; green teeth become grey."""
+    own, head, mouth = torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
     own[:, 0] = 0.6
-    drawn = own.clone()
-    drawn[..., 30:33, 28:36] = 0.8
-    change = hue_change(drawn, own, head)
-    assert float(change.abs().max()) < 0.1 * float((drawn - own).abs().max())
+    mouth[..., 20:44, 20:44] = 1
+    drawn, green = own.clone(), torch.tensor([0.0, 0.2, -0.2])[:, None, None]
+    drawn[..., 26:30, 26:38] = 0.8
+    drawn[:, 0, 34:38, 26:38] = 0.3
+    torch.testing.assert_close(hue_change(drawn, own, head, mouth), torch.zeros_like(own), atol=1e-5, rtol=0)
+    found = hue_change(drawn + green * mouth, own, head, mouth)
+    torch.testing.assert_close(found, green * mouth, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("edit", "feature"), [(Edit(mouth_open=1.0), LIPS_INNER), (Edit(blink=1.0), LEFT_EYE)])
+def test_an_opened_mouth_and_a_shut_eye_have_no_detail_of_the_portraits(
+    portrait: Portrait, edit: Edit, feature: tuple[int, ...]
+) -> None:
+    """Even where a network hardly opens or shuts them; the rest of the face keeps its own."""
+    grey = replace(
+        portrait, image=portrait.image.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    )  # without hues to take off
+    own = blurred(grey.image)
+    params = apply_edit(portrait.params, edit)
+    found, _ = PortraitDetail(grey, own).add(own, params)
+    x, y = params.landmarks[0, list(feature), :2].mean(0).round().long().tolist()
+    near = (..., slice(y - 2, y + 3), slice(x - 2, x + 3))
+    added = (found - own).abs().mean(1, keepdim=True)
+    face = head_mask(params, pixel_centres(portrait.image.shape[2:], portrait.image.device), half_axes=(1, 1), hair=0)
+    assert float(added[near].mean()) < 0.2 * float(on(face, added).mean())

@@ -41,6 +41,7 @@ def without_heads(picture: UInt8, faces: Sequence[tuple[FaceParams, Crop]]) -> U
     """
     heads, necks = np.zeros((2, *picture.shape[:2]), bool)
     for face, crop in faces:
-        for all_of_them, mask in zip((heads, necks), hidden_head(face, torch.Size((crop.size, crop.size))), strict=True):
+        masks = hidden_head(face, torch.Size((crop.size, crop.size)))
+        for all_of_them, mask in zip((heads, necks), masks, strict=True):
             all_of_them |= warp_map(mask.astype(np.float32), crop.inverse, picture.shape[1::-1]) > 0
     return fill_in(picture, heads, unlike=necks)

@@ -29,8 +29,10 @@ BORDER = 0.12
 """at the border of the square, in half sides of that."""
 GROWN = 0.04
 """How far beyond `head_mask` and the chin a head is removed, in sides of the crop: a rim would tint what is filled."""
-FAR = 1.12
-"""How far from the moved head, in its half axes, the portrait's head gives way to filled-in background."""
+AWAY = 0.1
+"""How far a face has moved, in its half heights, when nothing of it is in its old place."""
+WIDE = (1.12 * HEAD[0], 1.12 * HEAD[1])
+"""As `HEAD`, with all hair."""
 
 
 class Overlay:
@@ -40,6 +42,7 @@ class Overlay:
         self._image, self._params = portrait.image, portrait.params
         self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
         self._own_head = head_mask(portrait.params, self._places)
+        self._wide = head_mask(portrait.params, self._places, half_axes=WIDE)
         self._bare: Tensor | None = None
 
     def place(self, faces: Tensor, squares: Tensor) -> Tensor:
@@ -68,8 +71,11 @@ class Overlay:
         Returns:
             (t, 3, h, w).
         """
-        near = head_mask(params, self._places, half_axes=(FAR * HEAD[0], FAR * HEAD[1]))
-        gone = (self._own_head - near).clamp_min(0)
+        near = head_mask(params, self._places, half_axes=WIDE)
+        if moved is None:
+            gone = (self._own_head - near).clamp_min(0)
+        else:
+            gone = self._wide * moved_away(params, self._params)[:, None, None]
         behind = self._image.expand(len(placed), -1, -1, -1)
         if bool(gone.any()):
             behind = torch.lerp(behind, self.bare, gone[:, None])
@@ -149,8 +155,15 @@ def hidden_head(face: FaceParams, size: torch.Size) -> tuple[NDArray[np.bool_], 
     neck = below & (places @ along > across.min()) & (places @ along < across.max()) if head.any() else below
     side = 2 * round(GROWN * min(size)) + 1
     shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    hidden = cv2.dilate((head & ~below).cpu().numpy().astype(np.uint8), shape) > 0
-    return np.asarray(hidden), neck.cpu().numpy() & ~hidden
+    hidden = (cv2.dilate((head & ~below).cpu().numpy().astype(np.uint8), shape) > 0) & ~below.cpu().numpy()
+    return hidden, neck.cpu().numpy()
+
+
+def moved_away(params: FaceParams, source: FaceParams) -> Tensor:
+    """(t,) in [0, 1]: 0 for a face where it was in the source, 1 where nothing of it is in its old place."""
+    before, now = (face.landmarks[:, list(FACE_OVAL), :2] for face in (source, params))
+    half = (before[..., 1].amax(1) - before[..., 1].amin(1)) / 2
+    return ((now - before).norm(dim=-1).mean(1) / (AWAY * half)).clamp(0, 1)
 
 
 def square_coordinates(squares: Tensor, places: Tensor) -> Tensor:

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.media.overlay import Overlay, head_mask, pixel_centres
+from portrayal.face.measure import eye_openness, mouth_openness
+from portrayal.face.topology import LEFT_EYE, LIPS_OUTER, RIGHT_EYE
+from portrayal.media.overlay import Overlay, head_mask, moved_away, pixel_centres
 from portrayal.systems.meshwarp import animate as meshwarp
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.layers import Picture
@@ -29,8 +31,10 @@ AROUND = 5
 """in squares of so many,"""
 ALIKE = 0.1
 """and are alike by 1 / e at this difference, of the range of colours."""
-TINT = 15
-"""Side of the squares over which a change of hue is averaged, twice: wider than a mouth, whose inside has its own."""
+SKIN = 5
+"""Side of the squares over which its change of hue is averaged, twice."""
+MOUTH_CHANGE, EYE_CHANGE = 0.05, 0.12
+"""Changes of openness (`face.measure`) at which 1 / e of the detail of a mouth or an eye is left."""
 FACE = (1.05, 1.05)
 """Half axes of the ellipse of the face, in those of its oval."""
 
@@ -49,6 +53,7 @@ class PortraitDetail:
         self._still = own, portrait.image - own
         self._textures = [_picture(x) for x in self._still]
         self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
+        self._params = portrait.params
         self._own_head = head_mask(portrait.params, self._places)[:, None]
         self._factor = max(1, round(min(portrait.image.shape[2:]) / SIDE))
 
@@ -66,16 +71,32 @@ class PortraitDetail:
         moved = own + lacking
         still, still_lacking = self._still
         head = head_mask(params, self._places)[:, None]
-        gone = (self._own_head - head).clamp_min(0)  # its outline is detail, too
+        away = moved_away(params, self._params)[:, None, None, None]
+        gone = torch.maximum(self._own_head - head, self._own_head * away)  # its outline is detail, too
         beside = (1 - gone) * (1 - head_mask(params, self._places, half_axes=FACE, hair=0)[:, None])
-
         seen, own, still, head, beside = (self._reduced(x) for x in (drawn, own, still, head, beside))
-        tint = hue_change(seen, own, head)
+        mouth, unchanged = self._features(params)
+        tint = hue_change(seen, own, head, mouth)
         seen = seen - tint
-        alike = likeness(seen, own, within=ALIKE) * head
+        alike = likeness(seen, own, within=ALIKE) * head * unchanged
         alike_still = likeness(seen, still, within=ALIKE) * (1 - alike) * beside
         gain = self._enlarged(alike) * lacking + self._enlarged(alike_still) * still_lacking - self._enlarged(tint)
         return drawn + self._strength * gain, moved
+
+    def _features(self, params: FaceParams) -> tuple[Tensor, Tensor]:
+        """Where the mouth is; and 1 away from mouth and eyes, less the more one opens or shuts beside the portrait's.
+
+        Both (t, 1, h, w) in [0, 1], reduced.
+        """
+        places = self._reduced(self._places.movedim(-1, 0)).movedim(0, -1)
+        now, before = params.landmarks, self._params.landmarks
+        lids = ((eye_openness(now) - eye_openness(before)) / EYE_CHANGE).unbind(1)
+        lips = (mouth_openness(now) - mouth_openness(before)) / MOUTH_CHANGE
+        right, left, mouth = (_around_points(now[:, list(x), :2], places) for x in (RIGHT_EYE, LEFT_EYE, LIPS_OUTER))
+        unchanged = torch.ones_like(mouth)
+        for place, change in ((right, lids[0]), (left, lids[1]), (mouth, lips)):
+            unchanged = unchanged * (1 - place * (1 - torch.exp(-change.square()))[:, None, None, None])
+        return mouth, unchanged
 
     def _reduced(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self._factor)
@@ -99,19 +120,41 @@ def likeness(drawn: Tensor, own: Tensor, *, within: float) -> Tensor:
     return torch.exp(-(_around((drawn - own).abs().mean(1, keepdim=True), AROUND) / within).square())
 
 
-def hue_change(drawn: Tensor, own: Tensor, head: Tensor) -> Tensor:
-    """Hue that a head takes on as a whole, which no pose and no expression gives it; brightness may change.
+def hue_change(drawn: Tensor, own: Tensor, head: Tensor, mouth: Tensor) -> Tensor:
+    """Hue that a head takes on in a drawing and that no pose and no expression gives it; brightness may change.
+
+    On skin every change of hue is one. In a mouth there is more or less of the hue that the portrait's lips have,
+    beside white and black, and no other.
 
     Args:
-        drawn, own: (b, 3, h, w). head: (b, 1, h, w) weights.
+        drawn, own: (b, 3, h, w). head, mouth: (b, 1, h, w) weights.
 
     Returns:
         (b, 3, h, w), of `drawn` beside `own`; 0 in the mean of the channels.
     """
-    change = drawn - own
-    sums = torch.cat([(change - change.mean(1, keepdim=True)) * head, head], 1)
-    hue, weight = _around(_around(sums, TINT), TINT).split([3, 1], 1)
-    return head * hue / weight.clamp_min(0.05)
+    change = _hue(drawn - own)
+    skin = _mean_near(change, head * (1 - mouth))
+    lips = F.normalize((_hue(own) * mouth).sum((2, 3), keepdim=True), dim=1)
+    return head * torch.lerp(skin, change - (change * lips).sum(1, keepdim=True) * lips, mouth)
+
+
+def _hue(x: Tensor) -> Tensor:
+    return x - x.mean(1, keepdim=True)
+
+
+def _mean_near(x: Tensor, weights: Tensor) -> Tensor:
+    """Weighted, twice over the square around each pixel."""
+    sums = torch.cat([x * weights, weights], 1)
+    total, weight = _around(_around(sums, SKIN), SKIN).split([x.shape[1], 1], 1)
+    return total / weight.clamp_min(0.05)
+
+
+def _around_points(points: Tensor, places: Tensor) -> Tensor:
+    """Points (t, n, 2) and places (h, w, 2) in pixels to (t, 1, h, w): 1 near the points' middle, 0 away from them."""
+    middle = points.mean(1, keepdim=True)
+    radius = (points - middle).norm(dim=-1).amax(1)
+    away = (places - middle[:, :, None]).norm(dim=-1) / radius[:, None, None]
+    return (3 - 2 * away).clamp(0, 1)[:, None]
 
 
 def _around(x: Tensor, side: int) -> Tensor:
