@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +172,19 @@ def test_exit_codes_and_tracebacks(
     assert ("Traceback" in said) == debug
     assert said.splitlines()[-1].startswith("portrayal: ")
     assert str(error) in said
+
+
+def test_whoever_stops_reading_is_not_told_of_a_failure() -> None:
+    """As `portrayal animate --help | head` does."""
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from portrayal.cli import main; sys.exit(main(['animate', '--help']))",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert said == b""
+    assert process.returncode == 141

@@ -7,6 +7,7 @@ that `--help` answers at once.
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ from portrayal.options import AnimateOptions, EditOptions, MeshOptions, RunOptio
 from portrayal.train.options import RunOptions as TrainOptions
 from portrayal.weights.commands import Weights
 
-INTERRUPTED = 130
+INTERRUPTED, UNREAD = 130, 141
 """Exit code after Ctrl-C, as shells have it."""
 
 Source = Annotated[str | None, arg(aliases=["-s"], metavar="PICTURE|VIDEO", help_behavior_hint="")]
@@ -297,7 +298,8 @@ def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code: 0 done, 1 a failure of ours, 2 input that cannot be used, 130 Ctrl-C."""
+    """Run one command; the exit code: 0 done, 1 a failure of ours, 2 input that cannot be used, 130 Ctrl-C, 141 nobody
+    reads what is printed any more."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
@@ -306,6 +308,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
         return _fail("interrupted: no unfinished result was left; the same command continues.", INTERRUPTED, debug)
+    except BrokenPipeError:  # standard output goes to a program that has ended: portrayal --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     except Exception as error:
         hint = "" if debug else " --debug shows where."
         return _fail(f"unexpected failure, {type(error).__name__}: {error}.{hint}", 1, debug)
