@@ -21,16 +21,6 @@ def test_what_is_hidden_goes_on_from_its_surroundings() -> None:
     assert np.array_equal(fill_in(ramp, np.zeros_like(hidden)), ramp)
 
 
-def test_a_neck_lends_its_colour_to_nothing_and_stays() -> None:
-    picture = np.full((100, 100, 3), 40, np.uint8)
-    y, x = np.mgrid[:100, :100]
-    hidden, neck = np.hypot(x - 50, y - 45) < 25, (abs(x - 50) < 25) & (y > 68)
-    picture[neck] = 200
-    filled = fill_in(picture, hidden, unlike=neck & ~hidden)
-    assert np.abs(filled[hidden].astype(int) - 40).max() <= 1
-    assert np.array_equal(filled[neck & ~hidden], picture[neck & ~hidden])
-
-
 def test_a_picture_that_is_all_head_gets_its_mean_colour() -> None:
     picture = np.zeros((32, 32, 3), np.uint8)
     picture[:, 16:] = 100

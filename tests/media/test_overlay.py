@@ -115,3 +115,15 @@ def test_a_head_that_has_moved_leaves_no_outline(portrait: Portrait) -> None:
     assert float((drawn - moved)[..., :above, :].max()) < 0.1
     still = laid.blend(torch.zeros_like(moved), portrait.params, square, bright.image)
     torch.testing.assert_close(still, bright.image)
+
+
+def test_below_a_head_that_has_risen_is_its_neck_and_not_what_is_behind_it(portrait: Portrait) -> None:
+    params = apply_edit(portrait.params, Edit(shift=(0.0, -1.0)))
+    laid, square = Overlay(portrait), torch.tensor([[-50.0, -50.0, 8.0, 0.0]])
+    moved = torch.rand_like(portrait.image)
+    drawn = laid.blend(torch.zeros_like(moved), params, square, moved)
+    x, chin = (int(v) for v in params.landmarks[0, 152, :2])
+    old_chin = int(portrait.params.landmarks[0, 152, 1])
+    assert old_chin > chin + 12
+    torch.testing.assert_close(drawn[..., chin + 6 : old_chin - 4, x], moved[..., chin + 6 : old_chin - 4, x])
+    assert torch.equal(drawn[..., -4:, :4], portrait.image[..., -4:, :4])

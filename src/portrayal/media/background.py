@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from portrayal.media.crop import Crop, warp_map
 from portrayal.media.fill import fill_in
@@ -39,9 +40,10 @@ def without_heads(picture: UInt8, faces: Sequence[tuple[FaceParams, Crop]]) -> U
     Args:
         picture: (h, w, 3). faces: each t = 1, in pixels of its crop.
     """
-    heads, necks = np.zeros((2, *picture.shape[:2]), bool)
-    for face, crop in faces:
-        masks = hidden_head(face, torch.Size((crop.size, crop.size)))
-        for all_of_them, mask in zip((heads, necks), masks, strict=True):
-            all_of_them |= warp_map(mask.astype(np.float32), crop.inverse, picture.shape[1::-1]) > 0
-    return fill_in(picture, heads, unlike=necks)
+    return fill_in(picture, np.logical_or.reduce([_hidden(face, crop, picture) for face, crop in faces]))
+
+
+def _hidden(face: FaceParams, crop: Crop, picture: UInt8) -> NDArray[np.bool_]:
+    """(h, w) where a head is in the picture."""
+    grown = hidden_head(face, torch.Size((crop.size, crop.size)))
+    return warp_map(grown.astype(np.float32), crop.inverse, picture.shape[1::-1]) > 0

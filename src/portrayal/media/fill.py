@@ -14,17 +14,16 @@ SWEEPS = 4
 """Of smoothing at each resolution."""
 
 
-def fill_in(picture: UInt8, hidden: NDArray[np.bool_], *, unlike: NDArray[np.bool_] | None = None) -> UInt8:
+def fill_in(picture: UInt8, hidden: NDArray[np.bool_]) -> UInt8:
     """The picture with hidden pixels filled in as smoothly as the others allow; these stay as they are, bit for bit.
 
     From coarse to fine: at each resolution what is not known is the mean around it (a membrane that is stretched over
     the hole). `cv2.inpaint` grows inwards from the border, which leaves a seam in the middle of holes so large.
 
     Args:
-        picture: (h, w, 3). hidden: (h, w). unlike: (h, w) pixels that stay and give no colour to what is filled in.
+        picture: (h, w, 3). hidden: (h, w).
     """
-    unknown = hidden if unlike is None else hidden | unlike
-    known = np.where(unknown, np.float32(UNKNOWN), np.float32(1))
+    known = np.where(hidden, np.float32(UNKNOWN), np.float32(1))
     levels = [(picture * known[..., None], known)]
     while min(known.shape) > 1 and known.min() < 0.5:
         size = (known.shape[1] // 2, known.shape[0] // 2)

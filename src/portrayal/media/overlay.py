@@ -66,21 +66,22 @@ class Overlay:
 
         Args:
             placed: (t, 3, h, w) of `place`. params: t frames in pixels of the portrait. squares: (t, 4) as of `place`.
-            moved: (t, 3, h, w) the portrait itself, moved like the heads: what of them is beside their squares.
+            moved: (t, 3, h, w) the portrait itself, moved like the heads: what of them is beside their squares, and the
+                necks below them.
 
         Returns:
             (t, 3, h, w).
         """
         near = head_mask(params, self._places, half_axes=WIDE)
-        if moved is None:
-            gone = (self._own_head - near).clamp_min(0)
-        else:
+        gone = (self._own_head - near).clamp_min(0)
+        if moved is not None:
             gone = self._wide * moved_away(params, self._params)[:, None, None]
         behind = self._image.expand(len(placed), -1, -1, -1)
         if bool(gone.any()):
             behind = torch.lerp(behind, self.bare, gone[:, None])
         if moved is not None:
-            behind = torch.lerp(behind, moved, near[:, None])
+            with_neck = torch.maximum(near, gone * below_chin(params, self._places))
+            behind = torch.lerp(behind, moved, with_neck[:, None])
         return torch.lerp(behind, placed, self._share(square_coordinates(squares, self._places), params))
 
     @property
@@ -88,8 +89,7 @@ class Overlay:
         """(1, 3, h, w) the portrait without its head, filled in from around it."""
         if self._bare is None:
             size = self._image.shape[2:]
-            hidden, neck = hidden_head(self._params, size)
-            filled = fill_in(to_uint8(self._image)[0], hidden, unlike=neck)
+            filled = fill_in(to_uint8(self._image)[0], hidden_head(self._params, size))
             self._bare = to_tensor(filled).to(self._image)
         return self._bare
 
@@ -142,21 +142,26 @@ def pixel_centres(size: torch.Size, device: torch.device) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
-def hidden_head(face: FaceParams, size: torch.Size) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(h, w) where one head is in a picture, generously, and (h, w) what is below it: neck and body."""
+def hidden_head(face: FaceParams, size: torch.Size) -> NDArray[np.bool_]:
+    """(h, w) where one head is in a picture, generously; what is below the chin is neck and is none of it."""
     places = pixel_centres(size, face.landmarks.device)
     roll = rotation_to_angles(face.rotation)[0, 2]
     down = torch.stack([-roll.sin(), roll.cos()])
-    along = torch.stack([roll.cos(), roll.sin()])
-    oval = face.landmarks[0, list(FACE_OVAL), :2]
-    below = places @ down > (oval @ down).max()
-    head = head_mask(face, places)[0] > 0
-    across = (places @ along)[head]
-    neck = below & (places @ along > across.min()) & (places @ along < across.max()) if head.any() else below
+    chin = (face.landmarks[0, list(FACE_OVAL), :2] @ down).max()
+    head = (head_mask(face, places)[0] > 0) & (places @ down < chin)
     side = 2 * round(GROWN * min(size)) + 1
-    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    hidden = (cv2.dilate((head & ~below).cpu().numpy().astype(np.uint8), shape) > 0) & ~below.cpu().numpy()
-    return hidden, neck.cpu().numpy()
+    grown = cv2.dilate(head.cpu().numpy().astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    return np.asarray(grown > 0)
+
+
+def below_chin(params: FaceParams, places: Tensor) -> Tensor:
+    """(t, h, w) in [0, 1]: 1 below the chins of t faces, 0 above them."""
+    roll = rotation_to_angles(params.rotation)[:, 2]
+    down = torch.stack([-roll.sin(), roll.cos()], -1)[:, None]
+    at = (params.landmarks[:, list(FACE_OVAL), :2] * down).sum(-1)
+    soft = SOFT * (at.amax(1) - at.amin(1)) / 2
+    under = (places * down[:, None]).sum(-1) - at.amax(1)[:, None, None]
+    return (under / soft[:, None, None] + 0.5).clamp(0, 1)
 
 
 def moved_away(params: FaceParams, source: FaceParams) -> Tensor:
