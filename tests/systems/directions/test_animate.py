@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from portrayal.media.overlay import Overlay, pixel_centres, square_coordinates
 from portrayal.motion.edit import apply_edit
@@ -17,6 +18,7 @@ from portrayal.systems.directions import animate
 from portrayal.systems.directions.animate import DirectionsDriving
 from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.faces import frame_squares
+from portrayal.systems.directions.limits import REACH
 from portrayal.systems.directions.model import Directions
 from portrayal.systems.directions.net3d import pose_vector
 from portrayal.systems.directions.pose import RELEASED_RANGES
@@ -103,7 +105,16 @@ def test_a_large_change_of_the_expression_bends(model: Directions, portrait: Por
         lengths.append(float(animate.change_of(model, source, replace(driving, params=params))[0, 3:].norm()))
     assert lengths[0] == pytest.approx(3.0, abs=1e-3), "12 over a range of 4"
     assert 7 < lengths[1] < 9
-    assert lengths[2] == pytest.approx(animate.REACH, abs=1e-3)
+    assert lengths[2] == pytest.approx(REACH, abs=1e-3)
+
+
+@torch.no_grad()
+def test_a_released_a_bends_evenly(model: Directions) -> None:
+    """Its coefficients are DECA's, whose shapes are not known here."""
+    model.config = replace(model.config, directions=replace(model.config.directions, convention="released"))
+    far = 100 * torch.randn(2, 15)
+    change = animate.limited_change(model, torch.zeros(1, 15), far)[:, 3:]
+    torch.testing.assert_close(F.normalize(change, dim=1), F.normalize(far[:, 3:], dim=1), atol=1e-4, rtol=0)
 
 
 def test_tuning_draws_the_portrait_and_is_kept(model: Directions, portrait: Portrait, folder: Path) -> None:

@@ -18,7 +18,6 @@ from torch import Tensor
 from portrayal.media.image import to_uint8
 from portrayal.media.overlay import Overlay
 from portrayal.motion.options import RetargetOptions
-from portrayal.motion.retarget import at_most
 from portrayal.nn.precision import quick_precision
 from portrayal.nn.stylegan2 import SynthesisNetwork
 from portrayal.nn.stylegan2_inference import FoldedSynthesis
@@ -26,19 +25,16 @@ from portrayal.systems.directions import tuning
 from portrayal.systems.directions.config import Config
 from portrayal.systems.directions.faces import FramedFace, frame_face, frame_squares
 from portrayal.systems.directions.features import load_perceptual
+from portrayal.systems.directions.limits import limited_angles, limited_expression, visible_change
 from portrayal.systems.directions.model import Directions
 from portrayal.systems.directions.net3d import Net3d, pose_vector
-from portrayal.systems.directions.pose import released_angles
+from portrayal.systems.directions.pose import released_angles, rescaling
 from portrayal.systems.likeness import remark_on
 from portrayal.systems.portrait_detail import PortraitDetail, draw_over
 from portrayal.tracking import Progress, silent
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 from portrayal.weights.registry import weights_folder
 
-BEYOND = 0.5
-"""How far outside its measured range an angle may go, as a share of that range."""
-REACH = 10.0
-"""Length of the greatest change of expression, in the units of a; up to half of it nothing bends."""
 FRAMES_AT_ONCE = 16
 
 
@@ -204,23 +200,19 @@ def synthesis_of(model: Directions, source: DirectionsSource) -> SynthesisNetwor
 
 
 def change_of(model: Directions, source: DirectionsSource, driving: DirectionsDriving) -> Tensor:
-    """(t, k) Delta p, rescaled.
-
-    Differs: the paper says nothing about p far from what A was learned on. Each angle stops some way outside its range
-    (`BEYOND`), or where the source is if that is further; the change of the expression bends towards `REACH`.
-    """
+    """(t, k) Delta p, rescaled, as `limits` has it."""
     return limited_change(model, source.pose, pose_of(model, driving.params)) + driving.change
 
 
 def limited_change(model: Directions, source: Tensor, target: Tensor) -> Tensor:
     """(t, k) Delta p, rescaled, of poses (1 or t, k) and (t, k) that are not, as `change_of` limits it."""
-    low, high = model.poses.ranges.unbind(1)
-    slack = BEYOND * (high - low)
-    limited = target.minimum((high + slack).maximum(source)).maximum((low - slack).minimum(source))
-    limited = torch.cat([limited[:, :3], target[:, 3:]], 1)
-    angles, expression = model.poses.change(source, limited, a=model.config.directions.scale).tensor_split([3], 1)
-    length = expression.norm(dim=1, keepdim=True).clamp_min(1e-6)
-    return torch.cat([angles, expression * (at_most(length, REACH) / length)], 1)
+    poses, d = model.poses, model.config.directions
+    angles = limited_angles(source[:, :3], target[:, :3], poses.ranges[:3])
+    change = poses.change(source, torch.cat([angles, target[:, 3:]], 1), a=d.scale)
+    slope = rescaling(poses.ranges, a=d.scale)[0][3:]
+    # A released A has DECA's expressions, whose shapes are not ours.
+    visible = visible_change(slope) if d.convention == "paper" else torch.eye(len(slope)).to(slope)
+    return torch.cat([change[:, :3], limited_expression(change[:, 3:], visible)], 1)
 
 
 def pose_of(model: Directions, params: FaceParams) -> Tensor:
