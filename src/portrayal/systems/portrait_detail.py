@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.face.measure import eye_openness, mouth_openness
-from portrayal.face.topology import LEFT_EYE, LIPS_OUTER, RIGHT_EYE
+from portrayal.face.pose import rotation_to_angles
+from portrayal.face.topology import LEFT_EYE, LIPS_INNER, LIPS_OUTER, RIGHT_EYE
 from portrayal.media.overlay import Overlay, head_mask, moved_away, pixel_centres
 from portrayal.systems.meshwarp import animate as meshwarp
 from portrayal.systems.meshwarp.config import Config
@@ -31,8 +32,6 @@ AROUND = 5
 """in squares of so many,"""
 ALIKE = 0.1
 """and are alike by 1 / e at this difference, of the range of colours."""
-SKIN = 5
-"""Side of the squares over which its change of hue is averaged, twice."""
 MOUTH_CHANGE, EYE_CHANGE = 0.05, 0.12
 """Changes of openness (`face.measure`) at which 1 / e of the detail of a mouth or an eye is left."""
 FACE = (1.05, 1.05)
@@ -84,7 +83,7 @@ class PortraitDetail:
         return drawn + self._strength * gain, moved
 
     def _features(self, params: FaceParams) -> tuple[Tensor, Tensor]:
-        """Where the mouth is; and 1 away from mouth and eyes, less the more one opens or shuts beside the portrait's.
+        """Where a mouth is open; and 1 away from mouth and eyes, less the more they change beside the portrait's.
 
         Both (t, 1, h, w) in [0, 1], reduced.
         """
@@ -92,11 +91,11 @@ class PortraitDetail:
         now, before = params.landmarks, self._params.landmarks
         lids = ((eye_openness(now) - eye_openness(before)) / EYE_CHANGE).unbind(1)
         lips = (mouth_openness(now) - mouth_openness(before)) / MOUTH_CHANGE
-        right, left, mouth = (_around_points(now[:, list(x), :2], places) for x in (RIGHT_EYE, LEFT_EYE, LIPS_OUTER))
-        unchanged = torch.ones_like(mouth)
-        for place, change in ((right, lids[0]), (left, lids[1]), (mouth, lips)):
+        unchanged = torch.ones_like(places[..., 0])
+        for contour, change in ((RIGHT_EYE, lids[0]), (LEFT_EYE, lids[1]), (LIPS_OUTER, lips)):
+            place = _around_points(now[:, list(contour), :2], places)
             unchanged = unchanged * (1 - place * (1 - torch.exp(-change.square()))[:, None, None, None])
-        return mouth, unchanged
+        return _between_lips(params, places), unchanged
 
     def _reduced(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self._factor)
@@ -133,20 +132,12 @@ def hue_change(drawn: Tensor, own: Tensor, head: Tensor, mouth: Tensor) -> Tenso
         (b, 3, h, w), of `drawn` beside `own`; 0 in the mean of the channels.
     """
     change = _hue(drawn - own)
-    skin = _mean_near(change, head * (1 - mouth))
     lips = F.normalize((_hue(own) * mouth).sum((2, 3), keepdim=True), dim=1)
-    return head * torch.lerp(skin, change - (change * lips).sum(1, keepdim=True) * lips, mouth)
+    return head * (change - mouth * (change * lips).sum(1, keepdim=True) * lips)
 
 
 def _hue(x: Tensor) -> Tensor:
     return x - x.mean(1, keepdim=True)
-
-
-def _mean_near(x: Tensor, weights: Tensor) -> Tensor:
-    """Weighted, twice over the square around each pixel."""
-    sums = torch.cat([x * weights, weights], 1)
-    total, weight = _around(_around(sums, SKIN), SKIN).split([x.shape[1], 1], 1)
-    return total / weight.clamp_min(0.05)
 
 
 def _around_points(points: Tensor, places: Tensor) -> Tensor:
@@ -155,6 +146,17 @@ def _around_points(points: Tensor, places: Tensor) -> Tensor:
     radius = (points - middle).norm(dim=-1).amax(1)
     away = (places - middle[:, :, None]).norm(dim=-1) / radius[:, None, None]
     return (3 - 2 * away).clamp(0, 1)[:, None]
+
+
+def _between_lips(params: FaceParams, places: Tensor) -> Tensor:
+    """(t, 1, h, w) in [0, 1]: 1 inside an opened mouth, of places (h, w, 2) in pixels."""
+    roll = rotation_to_angles(params.rotation)[:, 2]
+    axes = torch.stack([torch.stack([roll.cos(), roll.sin()], -1), torch.stack([-roll.sin(), roll.cos()], -1)], -1)
+    inner = params.landmarks[:, list(LIPS_INNER), :2] @ axes  # (t, n, 2) along the mouth and across it
+    low, high = inner.amin(1), inner.amax(1)
+    half = ((high - low) / 2).clamp_min(1)
+    away = (torch.einsum("hwi,tij->thwj", places, axes) - ((low + high) / 2)[:, None, None]) / half[:, None, None]
+    return (3 - 2 * away.norm(dim=-1)).clamp(0, 1)[:, None]
 
 
 def _around(x: Tensor, side: int) -> Tensor:
