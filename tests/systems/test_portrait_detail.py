@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch.nn import functional as F
 
-from portrayal.face.topology import LEFT_EYE, LIPS_INNER
 from portrayal.media.overlay import head_mask, pixel_centres
 from portrayal.motion.edit import apply_edit
 from portrayal.systems import meshwarp
@@ -99,21 +96,3 @@ def test_a_mouth_has_white_black_and_the_hue_of_its_lips() -> None:
     torch.testing.assert_close(hue_change(drawn, own, head, mouth), torch.zeros_like(own), atol=1e-5, rtol=0)
     found = hue_change(drawn + green * mouth, own, head, mouth)
     torch.testing.assert_close(found, green * mouth, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize(("edit", "feature"), [(Edit(mouth_open=1.0), LIPS_INNER), (Edit(blink=1.0), LEFT_EYE)])
-def test_an_opened_mouth_and_a_shut_eye_have_no_detail_of_the_portraits(
-    portrait: Portrait, edit: Edit, feature: tuple[int, ...]
-) -> None:
-    """Even where a network hardly opens or shuts them; the rest of the face keeps its own."""
-    grey = replace(
-        portrait, image=portrait.image.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    )  # without hues to take off
-    own = blurred(grey.image)
-    params = apply_edit(portrait.params, edit)
-    found, _ = PortraitDetail(grey, own).add(own, params)
-    x, y = params.landmarks[0, list(feature), :2].mean(0).round().long().tolist()
-    near = (..., slice(y - 2, y + 3), slice(x - 2, x + 3))
-    added = (found - own).abs().mean(1, keepdim=True)
-    face = head_mask(params, pixel_centres(portrait.image.shape[2:], portrait.image.device), half_axes=(1, 1), hair=0)
-    assert float(added[near].mean()) < 0.2 * float(on(face, added).mean())

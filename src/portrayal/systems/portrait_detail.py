@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.face.measure import eye_openness, mouth_openness
 from portrayal.face.pose import rotation_to_angles
-from portrayal.face.topology import LEFT_EYE, LIPS_INNER, LIPS_OUTER, RIGHT_EYE
+from portrayal.face.topology import LIPS_INNER
 from portrayal.media.overlay import Overlay, head_mask, moved_away, pixel_centres
 from portrayal.systems.meshwarp import animate as meshwarp
 from portrayal.systems.meshwarp.config import Config
@@ -32,8 +31,6 @@ AROUND = 5
 """in squares of so many,"""
 ALIKE = 0.1
 """and are alike by 1 / e at this difference, of the range of colours."""
-MOUTH_CHANGE, EYE_CHANGE = 0.05, 0.12
-"""Changes of openness (`face.measure`) at which 1 / e of the detail of a mouth or an eye is left."""
 FACE = (1.05, 1.05)
 """Half axes of the ellipse of the face, in those of its oval."""
 
@@ -74,28 +71,13 @@ class PortraitDetail:
         gone = torch.maximum(self._own_head - head, self._own_head * away)  # its outline is detail, too
         beside = (1 - gone) * (1 - head_mask(params, self._places, half_axes=FACE, hair=0)[:, None])
         seen, own, still, head, beside = (self._reduced(x) for x in (drawn, own, still, head, beside))
-        mouth, unchanged = self._features(params)
+        mouth = _between_lips(params, self._reduced(self._places.movedim(-1, 0)).movedim(0, -1))
         tint = hue_change(seen, own, head, mouth)
         seen = seen - tint
-        alike = likeness(seen, own, within=ALIKE) * head * unchanged
+        alike = likeness(seen, own, within=ALIKE) * head
         alike_still = likeness(seen, still, within=ALIKE) * (1 - alike) * beside
         gain = self._enlarged(alike) * lacking + self._enlarged(alike_still) * still_lacking - self._enlarged(tint)
         return drawn + self._strength * gain, moved
-
-    def _features(self, params: FaceParams) -> tuple[Tensor, Tensor]:
-        """Where a mouth is open; and 1 away from mouth and eyes, less the more they change beside the portrait's.
-
-        Both (t, 1, h, w) in [0, 1], reduced.
-        """
-        places = self._reduced(self._places.movedim(-1, 0)).movedim(0, -1)
-        now, before = params.landmarks, self._params.landmarks
-        lids = ((eye_openness(now) - eye_openness(before)) / EYE_CHANGE).unbind(1)
-        lips = (mouth_openness(now) - mouth_openness(before)) / MOUTH_CHANGE
-        unchanged = torch.ones_like(places[..., 0])
-        for contour, change in ((RIGHT_EYE, lids[0]), (LEFT_EYE, lids[1]), (LIPS_OUTER, lips)):
-            place = _around_points(now[:, list(contour), :2], places)
-            unchanged = unchanged * (1 - place * (1 - torch.exp(-change.square()))[:, None, None, None])
-        return _between_lips(params, places), unchanged
 
     def _reduced(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self._factor)
@@ -138,14 +120,6 @@ def hue_change(drawn: Tensor, own: Tensor, head: Tensor, mouth: Tensor) -> Tenso
 
 def _hue(x: Tensor) -> Tensor:
     return x - x.mean(1, keepdim=True)
-
-
-def _around_points(points: Tensor, places: Tensor) -> Tensor:
-    """Points (t, n, 2) and places (h, w, 2) in pixels to (t, 1, h, w): 1 near the points' middle, 0 away from them."""
-    middle = points.mean(1, keepdim=True)
-    radius = (points - middle).norm(dim=-1).amax(1)
-    away = (places - middle[:, :, None]).norm(dim=-1) / radius[:, None, None]
-    return (3 - 2 * away).clamp(0, 1)[:, None]
 
 
 def _between_lips(params: FaceParams, places: Tensor) -> Tensor:
