@@ -31,7 +31,7 @@ from portrayal.train.options import RunOptions as TrainOptions
 from portrayal.weights.commands import Weights
 
 INTERRUPTED, UNREAD = 130, 141
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit codes after Ctrl-C, and when nobody reads what is printed any more (SIGPIPE), as shells have them."""
 
 Source = Annotated[str | None, arg(aliases=["-s"], metavar="PICTURE|VIDEO", help_behavior_hint="")]
 Driving = Annotated[str | None, arg(aliases=["-d"], metavar="MOTION", help_behavior_hint="")]

@@ -5,6 +5,8 @@ For systems whose network draws a square around the face, wherever that is in th
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 import torch
@@ -42,8 +44,6 @@ class Overlay:
         self._image, self._params = portrait.image, portrait.params
         self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
         self._own_head = head_mask(portrait.params, self._places)
-        self._wide = head_mask(portrait.params, self._places, half_axes=WIDE)
-        self._bare: Tensor | None = None
 
     def place(self, faces: Tensor, squares: Tensor) -> Tensor:
         """Generated faces in the pixels of the portrait, of which nothing is seen: their border goes on around them.
@@ -73,9 +73,10 @@ class Overlay:
             (t, 3, h, w).
         """
         near = head_mask(params, self._places, half_axes=WIDE)
-        gone = (self._own_head - near).clamp_min(0)
-        if moved is not None:
-            gone = self._wide * moved_away(params, self._params)[:, None, None]
+        if moved is None:
+            gone = (self._own_head - near).clamp_min(0)
+        else:
+            gone = self._own_hair * moved_away(params, self._params)[:, None, None]
         behind = self._image.expand(len(placed), -1, -1, -1)
         if bool(gone.any()):
             behind = torch.lerp(behind, self.bare, gone[:, None])
@@ -84,14 +85,16 @@ class Overlay:
             behind = torch.lerp(behind, moved, with_neck[:, None])
         return torch.lerp(behind, placed, self._share(square_coordinates(squares, self._places), params))
 
-    @property
+    @cached_property
+    def _own_hair(self) -> Tensor:
+        """(1, h, w) the portrait's head in `WIDE`."""
+        return head_mask(self._params, self._places, half_axes=WIDE)
+
+    @cached_property
     def bare(self) -> Tensor:
         """(1, 3, h, w) the portrait without its head, filled in from around it."""
-        if self._bare is None:
-            size = self._image.shape[2:]
-            filled = fill_in(to_uint8(self._image)[0], hidden_head(self._params, size))
-            self._bare = to_tensor(filled).to(self._image)
-        return self._bare
+        filled = fill_in(to_uint8(self._image)[0], hidden_head(self._params, self._image.shape[2:]))
+        return to_tensor(filled).to(self._image)
 
     def lay_depth(self, seen: Depth, params: FaceParams, squares: Tensor) -> Depth:
         """The depth of what `blend` draws; the portrait's own pixels have none.
@@ -145,8 +148,7 @@ def pixel_centres(size: torch.Size, device: torch.device) -> Tensor:
 def hidden_head(face: FaceParams, size: torch.Size) -> NDArray[np.bool_]:
     """(h, w) where one head is in a picture, generously; what is below the chin is neck and is none of it."""
     places = pixel_centres(size, face.landmarks.device)
-    roll = rotation_to_angles(face.rotation)[0, 2]
-    down = torch.stack([-roll.sin(), roll.cos()])
+    down = head_axes(face)[0, 1]
     chin = (face.landmarks[0, list(FACE_OVAL), :2] @ down).max()
     head = (head_mask(face, places)[0] > 0) & (places @ down < chin)
     side = 2 * round(GROWN * min(size)) + 1
@@ -154,10 +156,15 @@ def hidden_head(face: FaceParams, size: torch.Size) -> NDArray[np.bool_]:
     return np.asarray(grown > 0)
 
 
+def head_axes(params: FaceParams) -> Tensor:
+    """(t, 2, 2): the directions in the picture along a head, to its side and down, of length 1."""
+    roll = rotation_to_angles(params.rotation)[:, 2]
+    return torch.stack([roll.cos(), roll.sin(), -roll.sin(), roll.cos()], -1).unflatten(-1, (2, 2))
+
+
 def below_chin(params: FaceParams, places: Tensor) -> Tensor:
     """(t, h, w) in [0, 1]: 1 below the chins of t faces, 0 above them."""
-    roll = rotation_to_angles(params.rotation)[:, 2]
-    down = torch.stack([-roll.sin(), roll.cos()], -1)[:, None]
+    down = head_axes(params)[:, 1:]
     at = (params.landmarks[:, list(FACE_OVAL), :2] * down).sum(-1)
     soft = SOFT * (at.amax(1) - at.amin(1)) / 2
     under = (places * down[:, None]).sum(-1) - at.amax(1)[:, None, None]
@@ -188,11 +195,9 @@ def head_mask(
         half_axes, hair: as `HEAD` and `HAIR`; smaller ones for the face alone.
     """
     oval = params.landmarks[:, list(FACE_OVAL), :2]
-    roll = rotation_to_angles(params.rotation)[:, 2]
-    along = torch.stack([roll.cos(), roll.sin()], -1)  # the head's x axis in the picture
-    down = torch.stack([-roll.sin(), roll.cos()], -1)
+    axes = head_axes(params).unbind(1)
     half, middle = [], []
-    for axis in (along, down):
+    for axis in axes:
         at = (oval * axis[:, None]).sum(-1)
         half.append((at.amax(1) - at.amin(1)) / 2)
         middle.append((at.amax(1) + at.amin(1)) / 2)
@@ -202,7 +207,7 @@ def head_mask(
     radius = torch.stack(
         [
             ((places * axis[:, None, None]).sum(-1) - m[:, None, None]) / (factor * h)[:, None, None]
-            for axis, m, h, factor in zip((along, down), middle, half, half_axes, strict=True)
+            for axis, m, h, factor in zip(axes, middle, half, half_axes, strict=True)
         ]
     ).norm(dim=0)
     share = ((1 + SOFT - radius) / SOFT).clamp(0, 1)

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.face.pose import rotation_to_angles
 from portrayal.face.topology import LIPS_INNER
-from portrayal.media.overlay import Overlay, head_mask, moved_away, pixel_centres
+from portrayal.media.overlay import Overlay, head_axes, head_mask, moved_away, pixel_centres
 from portrayal.systems.meshwarp import animate as meshwarp
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.layers import Picture
@@ -52,6 +51,7 @@ class PortraitDetail:
         self._params = portrait.params
         self._own_head = head_mask(portrait.params, self._places)[:, None]
         self._factor = max(1, round(min(portrait.image.shape[2:]) / SIDE))
+        self._reduced_places = self._reduced(self._places.movedim(-1, 0)).movedim(0, -1)
 
     def add(self, drawn: Tensor, params: FaceParams) -> tuple[Tensor, Tensor]:
         """
@@ -71,7 +71,7 @@ class PortraitDetail:
         gone = torch.maximum(self._own_head - head, self._own_head * away)  # its outline is detail, too
         beside = (1 - gone) * (1 - head_mask(params, self._places, half_axes=FACE, hair=0)[:, None])
         seen, own, still, head, beside = (self._reduced(x) for x in (drawn, own, still, head, beside))
-        mouth = _between_lips(params, self._reduced(self._places.movedim(-1, 0)).movedim(0, -1))
+        mouth = _between_lips(params, self._reduced_places)
         tint = hue_change(seen, own, head, mouth)
         seen = seen - tint
         alike = likeness(seen, own, within=ALIKE) * head
@@ -98,7 +98,7 @@ def draw_over(
 
 def likeness(drawn: Tensor, own: Tensor, *, within: float) -> Tensor:
     """How alike two drawings (b, 3, h, w) are around each pixel. (b, 1, h, w) in [0, 1]; 1 / e where `within` apart."""
-    return torch.exp(-(_around((drawn - own).abs().mean(1, keepdim=True), AROUND) / within).square())
+    return torch.exp(-(_around((drawn - own).abs().mean(1, keepdim=True)) / within).square())
 
 
 def hue_change(drawn: Tensor, own: Tensor, head: Tensor, mouth: Tensor) -> Tensor:
@@ -124,8 +124,7 @@ def _hue(x: Tensor) -> Tensor:
 
 def _between_lips(params: FaceParams, places: Tensor) -> Tensor:
     """(t, 1, h, w) in [0, 1]: 1 inside an opened mouth, of places (h, w, 2) in pixels."""
-    roll = rotation_to_angles(params.rotation)[:, 2]
-    axes = torch.stack([torch.stack([roll.cos(), roll.sin()], -1), torch.stack([-roll.sin(), roll.cos()], -1)], -1)
+    axes = head_axes(params).mT
     inner = params.landmarks[:, list(LIPS_INNER), :2] @ axes  # (t, n, 2) along the mouth and across it
     low, high = inner.amin(1), inner.amax(1)
     half = ((high - low) / 2).clamp_min(1)
@@ -133,9 +132,9 @@ def _between_lips(params: FaceParams, places: Tensor) -> Tensor:
     return (3 - 2 * away.norm(dim=-1)).clamp(0, 1)[:, None]
 
 
-def _around(x: Tensor, side: int) -> Tensor:
+def _around(x: Tensor) -> Tensor:
     """The mean over the square around each pixel."""
-    return F.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
+    return F.avg_pool2d(x, AROUND, 1, AROUND // 2, count_include_pad=False)
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from portrayal.face.morphable import load_face_model
 from portrayal.motion.retarget import at_most
 from portrayal.nn.precision import in_float32
-from portrayal.systems.directions.losses import EYE_PAIRS, MOUTH_PAIRS, Pairs
+from portrayal.systems.directions.losses import EYE_PAIRS, MOUTH_PAIRS
 
 BEYOND = 0.5
 """How far outside its measured range an angle may go, as a share of that range."""
@@ -46,14 +46,9 @@ def visible_change(slope: Tensor) -> Tensor:
         slope: (k,) of `pose.rescaling`, of the first expression coefficients.
     """
     basis = load_face_model(slope.device.type).expression_basis[: len(slope), :468] / slope[:, None, None]
-    moved = [basis, *(basis[:, list(first)] - basis[:, list(second)] for first, second in map(_ends, PAIRS))]
+    moved = [basis, *(basis[:, ends[:, 0]] - basis[:, ends[:, 1]] for ends in map(torch.tensor, PAIRS))]
     forms = [x.flatten(1) @ x.flatten(1).mT for x in moved]
     return torch.stack([form / form.trace() for form in forms]).sum(0)
-
-
-def _ends(pairs: Pairs) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    first, second = zip(*pairs, strict=True)
-    return first, second
 
 
 @in_float32
