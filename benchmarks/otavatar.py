@@ -38,6 +38,7 @@ from portrayal.nn.stylegan2_inference import FoldedSynthesis
 from portrayal.options import AVATAR_SUFFIX
 from portrayal.source import portrait_of
 from portrayal.systems import load
+from portrayal.systems.drawn_shape import bend
 from portrayal.systems.otavatar import animate
 from portrayal.systems.otavatar.animate import OtavatarDriving
 from portrayal.systems.otavatar.avatar import OtavatarSource
@@ -45,6 +46,7 @@ from portrayal.systems.otavatar.camera import bias_intrinsics
 from portrayal.systems.otavatar.coefficients import square_camera
 from portrayal.systems.otavatar.config import Config
 from portrayal.systems.otavatar.model import Otavatar
+from portrayal.systems.portrait_detail import draw_over
 from portrayal.types import Edit, FaceClip, FaceParams, Portrait
 from portrayal.weights.registry import weights_folder
 
@@ -139,14 +141,13 @@ def parts(model: Otavatar, source: OtavatarSource, repeats: int) -> list[Row]:
     rendered = generator.rendered(planes, camera)
     face, squares = generator.finish(rendered, ws) / 2 + 0.5, animate.squares(params, framing)
     detail, placed = animate.detail_of(model, generator, source, overlay), overlay.place(face, squares)
-    assert detail is not None
     steps = {
         "controller": lambda: animate.latents_of(model, source, one, still),
         "planes": lambda: generator.as_planes(synthesis(ws)),
         "volume rendering": lambda: generator.rendered(planes, camera),
         "background, super-resolution": lambda: generator.finish(rendered, ws),
-        "the photo's detail": lambda: detail.add(placed, params),
-        "laying over the photo": lambda: overlay.blend(overlay.place(face, squares), params, squares),
+        "bending to the motion": lambda: bend(placed, params),
+        "laying over the photo with its detail": lambda: draw_over(overlay, detail, face, params, squares),
     }
     rows: list[Row] = [(name, 1, best(step, repeats)) for name, step in steps.items()]
     return [*rows, ("render, whole", FRAMES, best(lambda: list(animate.render(model, source, moving)), repeats))]

@@ -100,30 +100,3 @@ def test_a_head_that_has_gone_far_leaves_background_and_not_itself(portrait: Por
     assert float(drawn_over(bright, grey, near, square)[0, 0, y, x]) > 0.8, "a square that does not reach it"
     laid = Overlay(bright)
     assert torch.equal(laid.blend(laid.place(grey, square), away, square)[..., -8:, :], bright.image[..., -8:, :])
-
-
-def test_a_head_that_has_moved_leaves_no_outline(portrait: Portrait) -> None:
-    """Of soft hair beside the ellipse, either, where the moved portrait is drawn."""
-    places = pixel_centres(portrait.image.shape[2:], torch.device("cpu"))
-    head = head_mask(portrait.params, places)[:, None]
-    bright = Portrait(0.1 + 0.8 * head.expand(-1, 3, -1, -1), portrait.params)
-    moved_params = apply_edit(portrait.params, Edit(shift=(0.5, 0.0)))
-    moved = 0.1 + 0.8 * head_mask(moved_params, places)[:, None].expand(-1, 3, -1, -1)
-    laid, square = Overlay(bright), torch.tensor([[-50.0, -50.0, 8.0, 0.0]])
-    drawn = laid.blend(torch.zeros_like(moved), moved_params, square, moved)
-    above = int(portrait.params.landmarks[0, :, 1].max()) - 8
-    assert float((drawn - moved)[..., :above, :].max()) < 0.1
-    still = laid.blend(torch.zeros_like(moved), portrait.params, square, bright.image)
-    torch.testing.assert_close(still, bright.image)
-
-
-def test_below_a_head_that_has_risen_is_its_neck_and_not_what_is_behind_it(portrait: Portrait) -> None:
-    params = apply_edit(portrait.params, Edit(shift=(0.0, -1.0)))
-    laid, square = Overlay(portrait), torch.tensor([[-50.0, -50.0, 8.0, 0.0]])
-    moved = torch.rand_like(portrait.image)
-    drawn = laid.blend(torch.zeros_like(moved), params, square, moved)
-    x, chin = (int(v) for v in params.landmarks[0, 152, :2])
-    old_chin = int(portrait.params.landmarks[0, 152, 1])
-    assert old_chin > chin + 12
-    torch.testing.assert_close(drawn[..., chin + 6 : old_chin - 4, x], moved[..., chin + 6 : old_chin - 4, x])
-    assert torch.equal(drawn[..., -4:, :4], portrait.image[..., -4:, :4])

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from portrayal.media.overlay import head_mask, pixel_centres
+from portrayal.media.overlay import Overlay, head_mask, pixel_centres
 from portrayal.motion.edit import apply_edit
 from portrayal.systems import meshwarp
 from portrayal.systems.meshwarp.config import Config
-from portrayal.systems.portrait_detail import PortraitDetail, hue_change, likeness
+from portrayal.systems.portrait_detail import FACE, PortraitDetail, hue_change, likeness
 from portrayal.types import Driving, Edit, FaceParams, Portrait
 
 
@@ -58,6 +58,25 @@ def test_another_drawing_stays(portrait: Portrait) -> None:
     grey = other.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     detail = PortraitDetail(portrait, grey * 0.2)
     torch.testing.assert_close(detail.add(grey, portrait.params)[0], grey, atol=2e-3, rtol=0)
+
+
+def test_around_the_face_is_the_portrait(portrait: Portrait) -> None:
+    """Moved by meshwarp; in the face what is drawn counts."""
+    params = apply_edit(portrait.params, Edit(yaw=0.15, shift=(0.3, -0.2)))
+    detail, overlay = PortraitDetail(portrait, blurred(portrait.image)), Overlay(portrait)
+    grey = torch.full_like(portrait.image, 0.5)
+    squares = torch.tensor([[128.0, 128.0, 256.0, 0.0]])
+    drawn = detail.draw_over(overlay, grey, params, squares)
+    added, moved = detail.add(grey, params)
+    places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
+    face = head_mask(params, places, half_axes=FACE, hair=0)
+    assert torch.equal(drawn[:, :, face[0] == 0], moved[:, :, face[0] == 0])
+    torch.testing.assert_close(on(face, drawn), on(face, added))
+    assert float((moved - portrait.image).abs().mean()) > 0.01
+    less = PortraitDetail(portrait, blurred(portrait.image), strength=0.5)
+    border = torch.lerp(overlay.blend(less.add(grey, params)[0], params, squares), moved, 0.5)
+    half = less.draw_over(overlay, grey, params, squares)
+    torch.testing.assert_close(half[:, :, face[0] == 0], border[:, :, face[0] == 0])
 
 
 def test_every_frame_by_itself(portrait: Portrait) -> None:

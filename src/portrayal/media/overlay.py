@@ -31,8 +31,6 @@ BORDER = 0.12
 """at the border of the square, in half sides of that."""
 GROWN = 0.04
 """How far beyond `head_mask` and the chin a head is removed, in sides of the crop: a rim would tint what is filled."""
-AWAY = 0.1
-"""How far a face has moved, in its half heights, when nothing of it is in its old place."""
 WIDE = (1.12 * HEAD[0], 1.12 * HEAD[1])
 """As `HEAD`, with all hair."""
 
@@ -58,7 +56,7 @@ class Overlay:
         """
         return _read(faces, square_coordinates(squares, self._places))
 
-    def blend(self, placed: Tensor, params: FaceParams, squares: Tensor, moved: Tensor | None = None) -> Tensor:
+    def blend(self, placed: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
         """Draw generated faces into the portrait.
 
         Where the head is, or was in the portrait, the generated picture counts, as far as its square reaches; where a
@@ -66,29 +64,15 @@ class Overlay:
 
         Args:
             placed: (t, 3, h, w) of `place`. params: t frames in pixels of the portrait. squares: (t, 4) as of `place`.
-            moved: (t, 3, h, w) the portrait itself, moved like the heads: what of them is beside their squares, and the
-                necks below them.
 
         Returns:
             (t, 3, h, w).
         """
-        near = head_mask(params, self._places, half_axes=WIDE)
-        if moved is None:
-            gone = (self._own_head - near).clamp_min(0)
-        else:
-            gone = self._own_hair * moved_away(params, self._params)[:, None, None]
+        gone = (self._own_head - head_mask(params, self._places, half_axes=WIDE)).clamp_min(0)[:, None]
         behind = self._image.expand(len(placed), -1, -1, -1)
         if bool(gone.any()):
-            behind = torch.lerp(behind, self.bare, gone[:, None])
-        if moved is not None:
-            with_neck = torch.maximum(near, gone * below_chin(params, self._places))
-            behind = torch.lerp(behind, moved, with_neck[:, None])
+            behind = torch.lerp(behind, self.bare, gone)
         return torch.lerp(behind, placed, self._share(square_coordinates(squares, self._places), params))
-
-    @cached_property
-    def _own_hair(self) -> Tensor:
-        """(1, h, w) the portrait's head in `WIDE`."""
-        return head_mask(self._params, self._places, half_axes=WIDE)
 
     @cached_property
     def bare(self) -> Tensor:
@@ -160,22 +144,6 @@ def head_axes(params: FaceParams) -> Tensor:
     """(t, 2, 2): the directions in the picture along a head, to its side and down, of length 1."""
     roll = rotation_to_angles(params.rotation)[:, 2]
     return torch.stack([roll.cos(), roll.sin(), -roll.sin(), roll.cos()], -1).unflatten(-1, (2, 2))
-
-
-def below_chin(params: FaceParams, places: Tensor) -> Tensor:
-    """(t, h, w) in [0, 1]: 1 below the chins of t faces, 0 above them."""
-    down = head_axes(params)[:, 1:]
-    at = (params.landmarks[:, list(FACE_OVAL), :2] * down).sum(-1)
-    soft = SOFT * (at.amax(1) - at.amin(1)) / 2
-    under = (places * down[:, None]).sum(-1) - at.amax(1)[:, None, None]
-    return (under / soft[:, None, None] + 0.5).clamp(0, 1)
-
-
-def moved_away(params: FaceParams, source: FaceParams) -> Tensor:
-    """(t,) in [0, 1]: 0 for a face where it was in the source, 1 where nothing of it is in its old place."""
-    before, now = (face.landmarks[:, list(FACE_OVAL), :2] for face in (source, params))
-    half = (before[..., 1].amax(1) - before[..., 1].amin(1)) / 2
-    return ((now - before).norm(dim=-1).mean(1) / (AWAY * half)).clamp(0, 1)
 
 
 def square_coordinates(squares: Tensor, places: Tensor) -> Tensor:

@@ -2,14 +2,14 @@
 
 For systems whose networks draw a whole face: a small one draws every face too smooth and not quite like the person.
 With the portrait's own motion the result should be the portrait, so the difference between both is known, once for each
-portrait. On the head it goes where meshwarp moves the skin, beside the face it stays; and it is left out where the
-drawing is another one than that of the portrait: where a mouth opens, an eye shuts, a cheek turns into view, and where
-the head has gone from. None of the papers has it.
+portrait. It goes where meshwarp moves the skin, and it is left out where the drawing is another one than that of the
+portrait: where a mouth opens, an eye shuts, a cheek turns into view. Around the face (hair, neck, what is behind them)
+is the portrait itself, moved by meshwarp. None of the papers has it.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.face.topology import LIPS_INNER
-from portrayal.media.overlay import Overlay, head_axes, head_mask, moved_away, pixel_centres
+from portrayal.media.overlay import Overlay, head_axes, head_mask, pixel_centres
+from portrayal.systems.drawn_shape import bend
 from portrayal.systems.meshwarp import animate as meshwarp
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.layers import Picture
@@ -28,10 +29,10 @@ SIDE = 128
 """Drawings are compared at about so many pixels along the side of a portrait,"""
 AROUND = 5
 """in squares of so many,"""
-ALIKE = 0.1
+ALIKE = 0.2
 """and are alike by 1 / e at this difference, of the range of colours."""
-FACE = (1.05, 1.05)
-"""Half axes of the ellipse of the face, in those of its oval."""
+FACE = (0.95, 0.95)
+"""Half axes of the ellipse in which the drawing counts, in those of the face's oval."""
 
 
 class PortraitDetail:
@@ -41,15 +42,13 @@ class PortraitDetail:
         """
         Args:
             own: (1, 3, h, w) what is drawn of the portrait with its own motion, in its size.
-            strength: from 0 to 1, how much of the detail is added.
+            strength: from 0 to 1, how much of the portrait is in the result.
         """
-        self._strength = strength
+        self.strength = strength
+        own = bend(own, portrait.params)
         self._mesh = meshwarp.encode_source(_meshwarp(), portrait)
-        self._still = own, portrait.image - own
-        self._textures = [_picture(x) for x in self._still]
+        self._textures = [_picture(x) for x in (own, portrait.image - own)]
         self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
-        self._params = portrait.params
-        self._own_head = head_mask(portrait.params, self._places)[:, None]
         self._factor = max(1, round(min(portrait.image.shape[2:]) / SIDE))
         self._reduced_places = self._reduced(self._places.movedim(-1, 0)).movedim(0, -1)
 
@@ -59,25 +58,25 @@ class PortraitDetail:
             drawn: (t, 3, h, w) frames. params: of t frames, in pixels of the portrait.
 
         Returns:
-            (t, 3, h, w), about [0, 1]: the drawings with the detail; the portrait, moved by meshwarp.
+            (t, 3, h, w), about [0, 1]: the drawings, bent as the motion wants them (`drawn_shape`), with the detail;
+            the portrait, moved by meshwarp.
         """
+        drawn = bend(drawn, params, strength=self.strength)
         frames = range(len(drawn))
         carried = [meshwarp.carry(_meshwarp(), self._mesh, self._textures, params, i) for i in frames]
         own, lacking = (torch.from_numpy(np.stack(x)).movedim(-1, 1).to(drawn) for x in zip(*carried, strict=True))
         moved = own + lacking
-        still, still_lacking = self._still
-        head = head_mask(params, self._places)[:, None]
-        away = moved_away(params, self._params)[:, None, None, None]
-        gone = torch.maximum(self._own_head - head, self._own_head * away)  # its outline is detail, too
-        beside = (1 - gone) * (1 - head_mask(params, self._places, half_axes=FACE, hair=0)[:, None])
-        seen, own, still, head, beside = (self._reduced(x) for x in (drawn, own, still, head, beside))
-        mouth = _between_lips(params, self._reduced_places)
-        tint = hue_change(seen, own, head, mouth)
-        seen = seen - tint
-        alike = likeness(seen, own, within=ALIKE) * head
-        alike_still = likeness(seen, still, within=ALIKE) * (1 - alike) * beside
-        gain = self._enlarged(alike) * lacking + self._enlarged(alike_still) * still_lacking - self._enlarged(tint)
-        return drawn + self._strength * gain, moved
+        seen, own, head = (self._reduced(x) for x in (drawn, own, head_mask(params, self._places)[:, None]))
+        tint = hue_change(seen, own, head, _between_lips(params, self._reduced_places))
+        alike = likeness(seen - tint, own, within=ALIKE) * head
+        gain = self._enlarged(alike) * lacking - self._enlarged(tint)
+        return drawn + self.strength * gain, moved
+
+    def draw_over(self, overlay: Overlay, placed: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
+        """The drawings with the detail, in the portrait that moves around them; arguments as of `Overlay.blend`."""
+        drawn, moved = self.add(placed, params)
+        shown = torch.lerp(moved, drawn, head_mask(params, self._places, half_axes=FACE, hair=0)[:, None])
+        return shown if self.strength == 1 else torch.lerp(overlay.blend(drawn, params, squares), shown, self.strength)
 
     def _reduced(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self._factor)
@@ -90,10 +89,9 @@ def draw_over(
     overlay: Overlay, detail: PortraitDetail | None, faces: Tensor, params: FaceParams, squares: Tensor
 ) -> Tensor:
     """Generated faces in the portrait, with its detail where there is one; arguments as of `Overlay`. (t, 3, h, w)."""
-    placed, moved = overlay.place(faces, squares), None
-    if detail is not None:
-        placed, moved = detail.add(placed, params)
-    return overlay.blend(placed, params, squares, moved).clamp(0, 1)
+    placed = overlay.place(faces, squares)
+    blend = overlay.blend if detail is None else partial(detail.draw_over, overlay)
+    return blend(placed, params, squares).clamp(0, 1)
 
 
 def likeness(drawn: Tensor, own: Tensor, *, within: float) -> Tensor:

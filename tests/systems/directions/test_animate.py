@@ -111,7 +111,8 @@ def test_a_large_change_of_the_expression_bends(model: Directions, portrait: Por
 @torch.no_grad()
 def test_a_released_a_bends_evenly(model: Directions) -> None:
     """Its coefficients are DECA's, whose shapes are not known here."""
-    model.config = replace(model.config, directions=replace(model.config.directions, convention="released"))
+    d = replace(model.config.directions, convention="released", detail=False)
+    model.config = replace(model.config, directions=d)
     far = 100 * torch.randn(2, 15)
     change = animate.limited_change(model, torch.zeros(1, 15), far)[:, 3:]
     torch.testing.assert_close(F.normalize(change, dim=1), F.normalize(far[:, 3:], dim=1), atol=1e-4, rtol=0)

@@ -14,9 +14,14 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from portrayal.face.camera import picture_size
+from portrayal.face.morphable import load_face_model
+from portrayal.face.pose import angles_to_rotation, rotation_to_angles
 from portrayal.media.image import to_uint8
 from portrayal.media.overlay import Overlay
+from portrayal.motion.compose import compose, head_shape
 from portrayal.motion.options import RetargetOptions
 from portrayal.nn.precision import quick_precision
 from portrayal.nn.stylegan2 import SynthesisNetwork
@@ -253,7 +258,31 @@ def move_along(model: Directions, source: DirectionsSource, name: str, amounts: 
     Returns:
         n frames, ready for `render`.
     """
-    params: FaceParams = source.portrait.params[[0] * len(amounts)]
-    change = params.scale.new_zeros(len(amounts), model.config.directions.attributes)
+    still: FaceParams = source.portrait.params[[0] * len(amounts)]
+    change = still.scale.new_zeros(len(amounts), model.config.directions.attributes)
     change[:, direction_names(model).index(name)] = amounts.to(change) * model.config.directions.scale
-    return DirectionsDriving(params, tuple(Fraction(i, 25) for i in range(len(amounts))), change)
+    times = tuple(Fraction(i, 25) for i in range(len(amounts)))
+    if model.config.directions.convention == "released":  # whose expressions the face model does not know
+        return DirectionsDriving(still, times, change)
+    driving = DirectionsDriving(moved_by(model, still, change), times, torch.zeros_like(change))
+    return replace(driving, change=change - change_of(model, source, driving))  # without limits
+
+
+def moved_by(model: Directions, params: FaceParams, change: Tensor) -> FaceParams:
+    """Faces (t frames) whose p differs by a rescaled Delta p (t, k)."""
+    by = model.poses.unscaled(change, a=model.config.directions.scale)
+    angles, expression = by[:, :3], F.pad(by[:, 3:], (0, params.expression.shape[1] - by.shape[1] + 3))
+    own, basis = head_shape(params), load_face_model(by.device.type).expression_basis
+    moved = compose(
+        params,
+        own,
+        shape=own + torch.einsum("tk,knd->tnd", expression, basis),
+        rotation=angles_to_rotation(rotation_to_angles(params.rotation) + angles),
+        scale=params.scale,
+        translation=params.translation,
+        gaze=params.gaze,
+        eye_openness=params.eye_openness,
+        confidence=params.confidence,
+        size=picture_size(params.camera, params.scale),
+    )
+    return moved.replace(expression=params.expression + expression)

@@ -66,6 +66,10 @@ class DirectionsConfig:
     truncation: float = 1.0
     """psi, after the shift; the released code truncates inverted codes too."""
 
+    def __post_init__(self) -> None:
+        if self.detail and self.convention == "released":
+            raise ValueError("directions.detail needs convention paper: where a face is that DECA moves is not known")
+
     @property
     def attributes(self) -> int:
         """k = 3 + m_e."""
