@@ -168,6 +168,23 @@ def test_single_directions(model: Directions, portrait: Portrait) -> None:
     assert float((frames[0] - frames[2]).abs().mean()) > 1e-4
 
 
+@torch.no_grad()
+def test_a_face_is_drawn_where_the_direction_takes_it(model: Directions, portrait: Portrait) -> None:
+    """The portrait moves around it, too: p of what is shown is the portrait's and the change."""
+    source = animate.encode_source(model, portrait)
+    for name in ("yaw", "roll", "expression-3"):
+        driving = animate.move_along(model, source, name, torch.tensor([0.0, 0.2]))
+        shown = animate.shown_params(model, driving)
+        added = animate.pose_of(model, shown) - animate.pose_of(model, driving.params)
+        torch.testing.assert_close(added, model.poses.unscaled(driving.change, a=6.0), atol=1e-2, rtol=0)
+        moved = (shown.landmarks - portrait.params.landmarks).norm(dim=-1).mean(1)
+        assert float(moved[0]) < 0.01
+        assert float(moved[1]) > 0.5
+    released = replace(model.config.directions, convention="released", detail=False)
+    model.config = replace(model.config, directions=released)
+    assert animate.shown_params(model, driving) is driving.params
+
+
 def test_forward_is_the_figure(model: Directions, portrait: Portrait) -> None:
     image = torch.rand(2, 3, 32, 32) * 2 - 1
     pose = pose_vector(portrait.params[[0, 0]], 12)

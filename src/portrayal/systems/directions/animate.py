@@ -185,8 +185,33 @@ def render(model: Directions, source: DirectionsSource, driving: DirectionsDrivi
         detail = PortraitDetail(source.portrait, overlay.place(own, squares))
     for start in range(0, len(driving), FRAMES_AT_ONCE):
         part = driving[start : start + FRAMES_AT_ONCE]
-        faces = drawing(model, draw, source, part)
-        yield draw_over(overlay, detail, faces, part.params, frame_squares(part.params, upright=upright))
+        faces, params = drawing(model, draw, source, part), shown_params(model, part)
+        yield draw_over(overlay, detail, faces, params, frame_squares(params, upright=upright))
+
+
+def shown_params(model: Directions, driving: DirectionsDriving) -> FaceParams:
+    """The faces of t frames as they are to be drawn: `params` with what `change` adds.
+
+    A released A has DECA's expressions, which the face model does not know: there it is `params`.
+    """
+    params, d = driving.params, model.config.directions
+    if d.convention == "released" or not bool(driving.change.any()):
+        return params
+    by = model.poses.unscaled(driving.change, a=d.scale)
+    angles, expression = by[:, :3], F.pad(by[:, 3:], (0, params.expression.shape[1] - d.expressions))
+    own, basis = head_shape(params), load_face_model(by.device.type).expression_basis
+    return compose(
+        params,
+        own,
+        shape=own + torch.einsum("tk,knd->tnd", expression, basis),
+        rotation=angles_to_rotation(rotation_to_angles(params.rotation) + angles),
+        scale=params.scale,
+        translation=params.translation,
+        gaze=params.gaze,
+        eye_openness=params.eye_openness,
+        confidence=params.confidence,
+        size=picture_size(params.camera, params.scale),
+    )
 
 
 def drawing(model: Directions, draw: FoldedSynthesis, source: DirectionsSource, driving: DirectionsDriving) -> Tensor:
@@ -258,31 +283,7 @@ def move_along(model: Directions, source: DirectionsSource, name: str, amounts: 
     Returns:
         n frames, ready for `render`.
     """
-    still: FaceParams = source.portrait.params[[0] * len(amounts)]
-    change = still.scale.new_zeros(len(amounts), model.config.directions.attributes)
+    params: FaceParams = source.portrait.params[[0] * len(amounts)]
+    change = params.scale.new_zeros(len(amounts), model.config.directions.attributes)
     change[:, direction_names(model).index(name)] = amounts.to(change) * model.config.directions.scale
-    times = tuple(Fraction(i, 25) for i in range(len(amounts)))
-    if model.config.directions.convention == "released":  # whose expressions the face model does not know
-        return DirectionsDriving(still, times, change)
-    driving = DirectionsDriving(moved_by(model, still, change), times, torch.zeros_like(change))
-    return replace(driving, change=change - change_of(model, source, driving))  # without limits
-
-
-def moved_by(model: Directions, params: FaceParams, change: Tensor) -> FaceParams:
-    """Faces (t frames) whose p differs by a rescaled Delta p (t, k)."""
-    by = model.poses.unscaled(change, a=model.config.directions.scale)
-    angles, expression = by[:, :3], F.pad(by[:, 3:], (0, params.expression.shape[1] - by.shape[1] + 3))
-    own, basis = head_shape(params), load_face_model(by.device.type).expression_basis
-    moved = compose(
-        params,
-        own,
-        shape=own + torch.einsum("tk,knd->tnd", expression, basis),
-        rotation=angles_to_rotation(rotation_to_angles(params.rotation) + angles),
-        scale=params.scale,
-        translation=params.translation,
-        gaze=params.gaze,
-        eye_openness=params.eye_openness,
-        confidence=params.confidence,
-        size=picture_size(params.camera, params.scale),
-    )
-    return moved.replace(expression=params.expression + expression)
+    return DirectionsDriving(params, tuple(Fraction(i, 25) for i in range(len(amounts))), change)
