@@ -22,7 +22,7 @@ from portrayal.media.image import read_image, to_tensor
 from portrayal.systems import meshwarp
 from portrayal.systems.meshwarp.animate import move_mesh
 from portrayal.systems.meshwarp.layers import Box, box_around, fill_smoothly, picture_window, polygon_mask, read_affine
-from portrayal.systems.meshwarp.raster import backward_displacement, read_source
+from portrayal.systems.meshwarp.raster import backward_displacement, read_source, texture_density
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait
 
 DATA = Path(os.environ.get("PORTRAYAL_DATA", "../shared/data"))
@@ -333,6 +333,18 @@ def test_reading_without_displacement_is_exact():
     for step in (1, 2, 4):
         field = np.zeros((-(-31 // step), -(-45 // step), 2), np.float32)
         np.testing.assert_array_equal(read_source(texture, field, step), texture)
+
+
+def test_density_of_stretched_and_folded_texture():
+    """A square drawn twice as wide and three times as high; and one that is read backwards."""
+    corners = np.array([[0.0, 0, 0], [60, 0, 0], [60, 60, 0], [0, 60, 0]])
+    triangles = np.array([[0, 1, 2], [0, 2, 3]])
+    for step in (1, 2):
+        for source, expected in ((corners / [2, 3, 1], 1 / 6), (corners, 1.0), (corners[[1, 0, 3, 2]], -1.0)):
+            field = backward_displacement(source, corners, triangles, behind=0, width=60, height=60, step=step)
+            density = texture_density(field, step)
+            assert density.shape == (60 // step, 60 // step)
+            np.testing.assert_allclose(density[5:-5, 5:-5], expected, atol=1e-4)
 
 
 def test_read_affine_shifts_by_whole_pixels():

@@ -31,8 +31,9 @@ def head(portrait: Portrait) -> torch.Tensor:
 
 def test_a_drawing_of_the_portrait_becomes_the_portrait(portrait: Portrait, head: torch.Tensor) -> None:
     own = blurred(portrait.image)
-    found, moved = PortraitDetail(portrait, own).add(own, portrait.params)
-    torch.testing.assert_close(moved, portrait.image, atol=0.01, rtol=0)
+    detail = PortraitDetail(portrait, own)
+    found = detail.add(own, portrait.params)
+    torch.testing.assert_close(detail.carry(portrait.params).moved, portrait.image, atol=0.01, rtol=0)
     assert float((on(head, own) - on(head, portrait.image)).abs().mean()) > 0.02
     torch.testing.assert_close(on(head, found), on(head, portrait.image), atol=0.01, rtol=0)
 
@@ -43,7 +44,8 @@ def test_the_detail_goes_with_the_skin(portrait: Portrait) -> None:
     model = meshwarp.build(Config())
     motion = Driving(params, (0,))  # type: ignore[arg-type]
     (true,) = meshwarp.render(model, meshwarp.encode_source(model, portrait), motion)
-    found, moved = PortraitDetail(portrait, blurred(portrait.image)).add(blurred(true), params)
+    detail = PortraitDetail(portrait, blurred(portrait.image))
+    found, moved = detail.add(blurred(true), params), detail.carry(params).moved
     places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
     face = head_mask(params, places, half_axes=(0.6, 0.6), hair=0)
     before = (on(face, blurred(true)) - on(face, true)).abs().mean()
@@ -57,7 +59,7 @@ def test_another_drawing_stays(portrait: Portrait) -> None:
     other = 1 - own * 0.2  # another one everywhere, of the same hue as far as a mean tells
     grey = other.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     detail = PortraitDetail(portrait, grey * 0.2)
-    torch.testing.assert_close(detail.add(grey, portrait.params)[0], grey, atol=2e-3, rtol=0)
+    torch.testing.assert_close(detail.add(grey, portrait.params), grey, atol=2e-3, rtol=0)
 
 
 def test_around_the_face_is_the_portrait(portrait: Portrait) -> None:
@@ -67,27 +69,43 @@ def test_around_the_face_is_the_portrait(portrait: Portrait) -> None:
     grey = torch.full_like(portrait.image, 0.5)
     squares = torch.tensor([[128.0, 128.0, 256.0, 0.0]])
     drawn = detail.draw_over(overlay, grey, params, squares)
-    added, moved = detail.add(grey, params)
+    added, carried = detail.add(grey, params), detail.carry(params)
+    moved, seen = carried.moved, carried.known[0, 0] == 1
     places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
     face = head_mask(params, places, half_axes=FACE, hair=0)
-    assert torch.equal(drawn[:, :, face[0] == 0], moved[:, :, face[0] == 0])
+    around = (face[0] == 0) & seen
+    assert torch.equal(drawn[:, :, around], moved[:, :, around])
     torch.testing.assert_close(on(face, drawn), on(face, added))
     assert float((moved - portrait.image).abs().mean()) > 0.01
     less = PortraitDetail(portrait, blurred(portrait.image), strength=0.5)
-    border = torch.lerp(overlay.blend(less.add(grey, params)[0], params, squares), moved, 0.5)
+    border = torch.lerp(overlay.blend(less.add(grey, params), params, squares), moved, 0.5)
     half = less.draw_over(overlay, grey, params, squares)
-    torch.testing.assert_close(half[:, :, face[0] == 0], border[:, :, face[0] == 0])
+    torch.testing.assert_close(half[:, :, around], border[:, :, around])
+
+
+def test_what_the_portrait_hides_is_drawn(portrait: Portrait) -> None:
+    """A head that turns far: the side that comes into view is the drawing's."""
+    detail = PortraitDetail(portrait, blurred(portrait.image))
+    still, turned = portrait.params, apply_edit(portrait.params, Edit(yaw=0.7))
+    places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
+    face = head_mask(still, places, half_axes=FACE, hair=0)
+    assert float(on(face, detail.carry(still).known).min()) == 1
+    hidden = (detail.carry(turned).known[0, 0] == 0) & (head_mask(turned, places)[0] == 1)
+    assert float(hidden.float().mean()) > 0.005
+    grey = torch.full_like(portrait.image, 0.5)
+    drawn = detail.draw_over(Overlay(portrait), grey, turned, torch.tensor([[128.0, 128.0, 256.0, 0.0]]))
+    brightness = drawn[:, :, hidden].mean(1)
+    torch.testing.assert_close(brightness, torch.full_like(brightness, 0.5), atol=0.03, rtol=0)
 
 
 def test_every_frame_by_itself(portrait: Portrait) -> None:
     params = FaceParams.cat([portrait.params, apply_edit(portrait.params, Edit(yaw=0.2, smile=0.5))])
     drawn = torch.cat([blurred(portrait.image), portrait.image.roll(5, 3)])
     detail = PortraitDetail(portrait, blurred(portrait.image))
-    together, moved = detail.add(drawn, params)
-    assert moved.shape == drawn.shape
+    together = detail.add(drawn, params)
     assert together.shape == drawn.shape
     for i in range(2):
-        torch.testing.assert_close(detail.add(drawn[i : i + 1], params[[i]])[0], together[i : i + 1])
+        torch.testing.assert_close(detail.add(drawn[i : i + 1], params[[i]]), together[i : i + 1])
 
 
 def test_likeness_of_drawings() -> None:

@@ -3,12 +3,14 @@
 For systems whose networks draw a whole face: a small one draws every face too smooth and not quite like the person.
 With the portrait's own motion the result should be the portrait, so the difference between both is known, once for each
 portrait. It goes where meshwarp moves the skin, and it is left out where the drawing is another one than that of the
-portrait: where a mouth opens, an eye shuts, a cheek turns into view. Around the face (hair, neck, what is behind them)
-is the portrait itself, moved by meshwarp. None of the papers has it.
+portrait (a mouth opens, an eye shuts), and where meshwarp would stretch the portrait (a cheek turns into view). Around
+the face (hair, neck, what is behind them) is the portrait itself, moved by meshwarp. None of the papers has it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
@@ -31,8 +33,28 @@ AROUND = 5
 """in squares of so many,"""
 ALIKE = 0.2
 """and are alike by 1 / e at this difference, of the range of colours."""
+STRETCHED = (0.15, 0.5)
+"""Pixels of the portrait in one of a frame (`meshwarp.raster.texture_density`), up to which it tells nothing of it, and
+from which on all."""
 FACE = (0.95, 0.95)
 """Half axes of the ellipse in which the drawing counts, in those of the face's oval."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What meshwarp moves with the skin; (t, c, h, w) each."""
+
+    own: Tensor
+    """The drawing of the portrait."""
+    lacking: Tensor
+    """What that lacks."""
+    known: Tensor
+    """c = 1, in [0, 1]: how far the portrait shows what is here."""
+
+    @property
+    def moved(self) -> Tensor:
+        """The portrait."""
+        return self.own + self.lacking
 
 
 class PortraitDetail:
@@ -52,31 +74,49 @@ class PortraitDetail:
         self._factor = max(1, round(min(portrait.image.shape[2:]) / SIDE))
         self._reduced_places = self._reduced(self._places.movedim(-1, 0)).movedim(0, -1)
 
-    def add(self, drawn: Tensor, params: FaceParams) -> tuple[Tensor, Tensor]:
+    def carry(self, params: FaceParams) -> Carried:
+        """Everything as t frames move it; `params` in pixels of the portrait."""
+        frames = [meshwarp.carry(_meshwarp(), self._mesh, self._textures, params, i) for i in range(len(params))]
+        pictures, densities = zip(*frames, strict=True)
+        own, lacking = (self._batch(x).movedim(-1, 1) for x in zip(*pictures, strict=True))
+        low, high = STRETCHED
+        known = ((self._batch(densities)[:, None] - low) / (high - low)).clamp(0, 1)
+        return Carried(own, lacking, self._enlarged(known))
+
+    def add(self, drawn: Tensor, params: FaceParams, carried: Carried | None = None) -> Tensor:
         """
         Args:
             drawn: (t, 3, h, w) frames. params: of t frames, in pixels of the portrait.
+            carried: of these frames, where it is known already.
 
         Returns:
-            (t, 3, h, w), about [0, 1]: the drawings, bent as the motion wants them (`drawn_shape`), with the detail;
-            the portrait, moved by meshwarp.
+            (t, 3, h, w), about [0, 1]: the drawings, bent as the motion wants them (`drawn_shape`), with the detail.
         """
+        carried = carried or self.carry(params)
         drawn = bend(drawn, params, strength=self.strength)
-        frames = range(len(drawn))
-        carried = [meshwarp.carry(_meshwarp(), self._mesh, self._textures, params, i) for i in frames]
-        own, lacking = (torch.from_numpy(np.stack(x)).movedim(-1, 1).to(drawn) for x in zip(*carried, strict=True))
-        moved = own + lacking
-        seen, own, head = (self._reduced(x) for x in (drawn, own, head_mask(params, self._places)[:, None]))
-        tint = hue_change(seen, own, head, _between_lips(params, self._reduced_places))
-        alike = likeness(seen - tint, own, within=ALIKE) * head
-        gain = self._enlarged(alike) * lacking - self._enlarged(tint)
-        return drawn + self.strength * gain, moved
+        seen, own, known = (self._reduced(x) for x in (drawn, carried.own, carried.known))
+        head, face = self._masks(params, self._reduced_places)
+        mouth = _between_lips(params, self._reduced_places)
+        shown = face * known
+        skin = (own * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1)
+        tint = hue_change(seen, torch.lerp(skin, own, torch.maximum(known, mouth)), head, mouth)
+        alike = likeness(seen - tint, own, within=ALIKE) * head * known
+        return drawn + self.strength * (self._enlarged(alike) * carried.lacking - self._enlarged(tint))
 
     def draw_over(self, overlay: Overlay, placed: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
         """The drawings with the detail, in the portrait that moves around them; arguments as of `Overlay.blend`."""
-        drawn, moved = self.add(placed, params)
-        shown = torch.lerp(moved, drawn, head_mask(params, self._places, half_axes=FACE, hair=0)[:, None])
+        carried = self.carry(params)
+        drawn = self.add(placed, params, carried)
+        head, face = self._masks(params, self._places)
+        shown = torch.lerp(carried.moved, drawn, torch.maximum(face, head * (1 - carried.known)))
         return shown if self.strength == 1 else torch.lerp(overlay.blend(drawn, params, squares), shown, self.strength)
+
+    def _masks(self, params: FaceParams, places: Tensor) -> tuple[Tensor, Tensor]:
+        """(t, 1, h, w) of the head, and of the face."""
+        return head_mask(params, places)[:, None], head_mask(params, places, half_axes=FACE, hair=0)[:, None]
+
+    def _batch(self, arrays: Sequence[Picture]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(self._places.device)
 
     def _reduced(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self._factor)

@@ -179,7 +179,7 @@ def test_a_face_is_drawn_where_the_direction_takes_it(model: Directions, portrai
         torch.testing.assert_close(added, model.poses.unscaled(driving.change, a=6.0), atol=1e-2, rtol=0)
         moved = (shown.landmarks - portrait.params.landmarks).norm(dim=-1).mean(1)
         assert float(moved[0]) < 0.01
-        assert float(moved[1]) > 0.5
+        assert float(moved[1]) > 0.05
     released = replace(model.config.directions, convention="released", detail=False)
     model.config = replace(model.config, directions=released)
     assert animate.shown_params(model, driving) is driving.params

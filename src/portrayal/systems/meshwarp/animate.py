@@ -24,7 +24,7 @@ from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, pi
 from portrayal.systems.meshwarp.mesh import FACE_POINTS, Pose, Rings, build_rings, lash_shares, move_rings, place_lashes
 from portrayal.systems.meshwarp.model import MeshWarp
 from portrayal.systems.meshwarp.mouth import Mouth, build_mouth, render_mouth
-from portrayal.systems.meshwarp.raster import backward_displacement, read_source
+from portrayal.systems.meshwarp.raster import backward_displacement, read_source, texture_density
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 
 
@@ -137,10 +137,16 @@ def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, in
 
 def carry(
     model: MeshWarp, source: MeshwarpSource, textures: Sequence[Picture], params: FaceParams, index: int
-) -> list[Picture]:
-    """Pictures on the skin of a portrait, each (h, w, 3) like it, moved as frame `index` moves the skin."""
+) -> tuple[list[Picture], Picture]:
+    """Pictures on the skin of a portrait, each (h, w, 3) like it, moved as frame `index` moves the skin.
+
+    Returns:
+        The moved pictures; `raster.texture_density` of all, beside that of a portrait as near.
+    """
+    step, zoom = model.config.map_step, float(params.scale[index]) / source.pose.scale
     displacement = _displacement(model, source, *move_mesh(source, params, index)[:2])
-    return [read_source(texture, displacement, model.config.map_step) for texture in textures]
+    pictures = [read_source(texture, displacement, step) for texture in textures]
+    return pictures, texture_density(displacement, step) * zoom**2
 
 
 def _displacement(model: MeshWarp, source: MeshwarpSource, rest: Array, vertices: Array) -> Picture:

@@ -69,6 +69,20 @@ def backward_displacement(
     return np.asarray(cv2.blur(field, (3, 3), borderType=cv2.BORDER_REPLICATE))
 
 
+def texture_density(displacement: Picture, step: int) -> Picture:
+    """How much of the source a pixel shows: (rows, columns) of source area per area, 1 where nothing moves.
+
+    Little where texture is stretched, because the source hides the skin or shows it from the side; negative where it is
+    folded.
+
+    Args:
+        displacement: as from `backward_displacement` with that step.
+    """
+    (x_down, x_across), (y_down, y_across) = (np.gradient(displacement[..., axis], step) for axis in range(2))
+    density: Picture = (1 + x_across) * (1 + y_down) - x_down * y_across
+    return density
+
+
 def read_source(texture: Picture, displacement: Picture, step: int) -> Picture:
     """Sample the source picture at each pixel plus its displacement.
 

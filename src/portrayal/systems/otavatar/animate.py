@@ -291,7 +291,7 @@ def render_layers(model: Otavatar, source: OtavatarSource, driving: OtavatarDriv
         picture, opacity = generator.look_through(planes, ws, camera)
         face = Layers((picture / 2 + 0.5).clamp(0, 1), opacity)
         laid = overlay.lay_layers(face, part.params, squares(part.params, framing))
-        yield laid if detail is None else Layers(detail.add(laid.picture, part.params)[0].clamp(0, 1), laid.opacity)
+        yield laid if detail is None else Layers(detail.add(laid.picture, part.params).clamp(0, 1), laid.opacity)
 
 
 def _scenes(
