@@ -23,15 +23,17 @@ ALONE = 0.05
 """Weight of standing still, in that of a landmark at its own place: what is far from all of them does not move."""
 FURTHEST = 0.25
 """How far a landmark is moved at most, head units."""
-STEP = 4
-"""Pixels per cell of the field of displacements; it is interpolated in between."""
+CELLS = 128
+"""Of the field of displacements along the shorter side of a picture, at most; it is interpolated in between."""
 SKIN = 468
+"""Landmarks that are bent; the rest are the irises."""
 
 
 def bend(drawn: Tensor, params: FaceParams, *, strength: float = 1.0) -> Tensor:
-    """
+    """Drawings of a face with its landmarks where they should be.
+
     Args:
-        drawn: (t, 3, h, w) in [0, 1]. params: of t frames, in its pixels: what it should show.
+        drawn: (t, 3, h, w), about [0, 1]. params: of t frames, in its pixels: what it should show.
         strength: from 0 to 1, how far.
 
     Returns:
@@ -49,12 +51,14 @@ def bend(drawn: Tensor, params: FaceParams, *, strength: float = 1.0) -> Tensor:
 
 
 def displacement(apart: Tensor, points: Tensor, unit: Tensor, size: torch.Size) -> Tensor:
-    """(t, 2, h / STEP, w / STEP) pixels by which a picture is read elsewhere.
+    """(t, 2, h', w') pixels by which a picture is read elsewhere, a value for each of `CELLS`.
 
     Args:
         apart: (t, n, 2) displacements in head units at points (t, n, 2) in pixels. unit: (t,) pixels of a head unit.
+        size: h and w of the picture.
     """
-    h, w = (max(1, side // STEP) for side in size)
+    step = max(1, round(min(size) / CELLS))
+    h, w = (max(1, side // step) for side in size)
     x = (torch.arange(w, device=points.device) + 0.5) * size[1] / w
     y = (torch.arange(h, device=points.device) + 0.5) * size[0] / h
     total = points.new_zeros(len(points), 2, h, w)
@@ -64,7 +68,7 @@ def displacement(apart: Tensor, points: Tensor, unit: Tensor, size: torch.Size) 
         kx = torch.exp(-((points[..., :1] - x) / s).square() / 2)  # (t, n, w)
         ky = torch.exp(-((points[..., 1:] - y) / s).square() / 2)
         parts = torch.cat([left.mT, torch.ones_like(left[..., :1]).mT], 1)  # (t, 3, n)
-        sums = torch.einsum("tnh,tcn,tnw->tchw", ky, parts, kx)
+        sums = (ky.mT[:, None] * parts[:, :, None]) @ kx[:, None]  # (t, 3, h, w)
         total = total + sums[:, :2] / (sums[:, 2:] + ALONE)
         near = torch.exp(-(torch.cdist(points, points) / s).square() / 2)
         left = left - near @ left / (near.sum(-1, keepdim=True) + ALONE)

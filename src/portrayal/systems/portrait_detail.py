@@ -42,19 +42,27 @@ FACE = (0.95, 0.95)
 
 @dataclass(frozen=True)
 class Carried:
-    """What meshwarp moves with the skin; (t, c, h, w) each."""
+    """What meshwarp moves with the skin, and where that is; `h'` and `w'` are about `SIDE`."""
 
     own: Tensor
-    """The drawing of the portrait."""
+    """(t, 3, h, w) the drawing of the portrait."""
     lacking: Tensor
-    """What that lacks."""
+    """(t, 3, h, w) what that lacks."""
     known: Tensor
-    """c = 1, in [0, 1]: how far the portrait shows what is here."""
+    """(t, 1, h', w') in [0, 1]: how far the portrait shows what is here."""
+    head: Tensor
+    """(t, 1, h', w') in [0, 1], as the following."""
+    face: Tensor
 
     @property
     def moved(self) -> Tensor:
-        """The portrait."""
+        """(t, 3, h, w) the portrait."""
         return self.own + self.lacking
+
+    @property
+    def drawn(self) -> Tensor:
+        """(t, 1, h', w') in [0, 1]: where a drawing counts, and not the portrait around it."""
+        return torch.maximum(self.face, self.head * (1 - self.known))
 
 
 class PortraitDetail:
@@ -70,18 +78,22 @@ class PortraitDetail:
         own = bend(own, portrait.params)
         self._mesh = meshwarp.encode_source(_meshwarp(), portrait)
         self._textures = [_picture(x) for x in (own, portrait.image - own)]
-        self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
-        self._factor = max(1, round(min(portrait.image.shape[2:]) / SIDE))
-        self._reduced_places = self._reduced(self._places.movedim(-1, 0)).movedim(0, -1)
+        self._size = portrait.image.shape[2:]
+        self._factor = max(1, round(min(self._size) / SIDE))
+        places = pixel_centres(self._size, portrait.image.device)
+        self._reduced_places = self._reduced(places.movedim(-1, 0)).movedim(0, -1)
 
     def carry(self, params: FaceParams) -> Carried:
         """Everything as t frames move it; `params` in pixels of the portrait."""
         frames = [meshwarp.carry(_meshwarp(), self._mesh, self._textures, params, i) for i in range(len(params))]
         pictures, densities = zip(*frames, strict=True)
         own, lacking = (self._batch(x).movedim(-1, 1) for x in zip(*pictures, strict=True))
-        low, high = STRETCHED
-        known = ((self._batch(densities)[:, None] - low) / (high - low)).clamp(0, 1)
-        return Carried(own, lacking, self._enlarged(known))
+        (low, high), size = STRETCHED, self._reduced_places.shape[:2]
+        density = F.interpolate(self._batch(densities)[:, None], size=size, mode="bilinear", align_corners=False)
+        known = ((density - low) / (high - low)).clamp(0, 1)
+        head = head_mask(params, self._reduced_places)
+        face = head_mask(params, self._reduced_places, half_axes=FACE, hair=0)
+        return Carried(own, lacking, known, head[:, None], face[:, None])
 
     def add(self, drawn: Tensor, params: FaceParams, carried: Carried | None = None) -> Tensor:
         """
@@ -94,35 +106,29 @@ class PortraitDetail:
         """
         carried = carried or self.carry(params)
         drawn = bend(drawn, params, strength=self.strength)
-        seen, own, known = (self._reduced(x) for x in (drawn, carried.own, carried.known))
-        head, face = self._masks(params, self._reduced_places)
+        seen, own, known = self._reduced(drawn), self._reduced(carried.own), carried.known
         mouth = _between_lips(params, self._reduced_places)
-        shown = face * known
+        shown = carried.face * known
         skin = (own * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1)
-        tint = hue_change(seen, torch.lerp(skin, own, torch.maximum(known, mouth)), head, mouth)
-        alike = likeness(seen - tint, own, within=ALIKE) * head * known
+        tint = hue_change(seen, torch.lerp(skin, own, torch.maximum(known, mouth)), carried.head, mouth)
+        alike = likeness(seen - tint, own, within=ALIKE) * carried.head * known
         return drawn + self.strength * (self._enlarged(alike) * carried.lacking - self._enlarged(tint))
 
     def draw_over(self, overlay: Overlay, placed: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
         """The drawings with the detail, in the portrait that moves around them; arguments as of `Overlay.blend`."""
         carried = self.carry(params)
         drawn = self.add(placed, params, carried)
-        head, face = self._masks(params, self._places)
-        shown = torch.lerp(carried.moved, drawn, torch.maximum(face, head * (1 - carried.known)))
+        shown = torch.lerp(carried.moved, drawn, self._enlarged(carried.drawn))
         return shown if self.strength == 1 else torch.lerp(overlay.blend(drawn, params, squares), shown, self.strength)
 
-    def _masks(self, params: FaceParams, places: Tensor) -> tuple[Tensor, Tensor]:
-        """(t, 1, h, w) of the head, and of the face."""
-        return head_mask(params, places)[:, None], head_mask(params, places, half_axes=FACE, hair=0)[:, None]
-
     def _batch(self, arrays: Sequence[Picture]) -> Tensor:
-        return torch.from_numpy(np.stack(arrays)).to(self._places.device)
+        return torch.from_numpy(np.stack(arrays)).to(self._reduced_places.device)
 
     def _reduced(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self._factor)
 
     def _enlarged(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, size=self._places.shape[:2], mode="bilinear", align_corners=False)
+        return F.interpolate(x, size=self._size, mode="bilinear", align_corners=False)
 
 
 def draw_over(
