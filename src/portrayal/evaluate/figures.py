@@ -23,11 +23,10 @@ from torch import Tensor
 from portrayal.errors import InputError
 from portrayal.evaluate.entrants import Entrant, render_motion
 from portrayal.evaluate.metrics_cost import Cost
-from portrayal.face.camera import picture_size
 from portrayal.face.morphable import load_face_model
 from portrayal.media.atomic import complete_or_absent, make_parent
 from portrayal.media.image import UInt8, to_uint8
-from portrayal.motion.compose import compose, head_shape
+from portrayal.motion.compose import head_shape, recompose
 from portrayal.source import Sitter
 from portrayal.types import FaceParams
 
@@ -177,22 +176,7 @@ def along_basis(entrant: Entrant, sitter: Sitter, *, vector: int, scales: Sequen
         raise InputError(f"there is no expression vector {vector}; they count from 0 to {len(basis) - 1}")
     face = sitter.faces[0].params
     own = head_shape(face)
-    parts = []
-    for scale in scales:
-        parts.append(
-            compose(
-                face,
-                own,
-                shape=own + scale * basis[vector],
-                rotation=face.rotation,
-                scale=face.scale,
-                translation=face.translation,
-                gaze=face.gaze,
-                eye_openness=face.eye_openness,
-                confidence=face.confidence,
-                size=picture_size(face.camera, face.scale),
-            )
-        )
+    parts = [recompose(face, shape=own + scale * basis[vector]) for scale in scales]
     times = [Fraction(i, 25) for i in range(len(parts))]
     return render_motion(entrant, sitter, FaceParams.cat(parts), times, cost=Cost())
 

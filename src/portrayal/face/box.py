@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from portrayal.face.topology import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 
@@ -27,6 +28,11 @@ def box_of_landmarks(landmarks: NDArray[np.floating]) -> Box:
     low, high = turned.min(0), turned.max(0)
     x, y = axes.T @ ((low + high) / 2)
     return np.array([x, y, (high - low).max(), roll])
+
+
+def boxes_of_landmarks(landmarks: Tensor) -> NDArray[np.float64]:
+    """(n, 4) of landmarks (n, 478, 2 or 3)."""
+    return np.stack([box_of_landmarks(points) for points in landmarks.detach().float().cpu().numpy()])
 
 
 def _roll(xy: NDArray[np.float64]) -> float:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from portrayal.face.box import box_of_landmarks
+from portrayal.face.box import boxes_of_landmarks
 from portrayal.face.embedded_tracker import fresh_embedded_tracker
 
 
@@ -31,7 +30,7 @@ class LandmarkReader(nn.Module):
         Returns:
             (b, 478, 2) unit coordinates [-1, 1].
         """
-        boxes = np.stack([box_of_landmarks(points) for points in landmarks.detach().float().cpu().numpy()])
+        boxes = boxes_of_landmarks(landmarks)
         with torch.autocast(images.device.type, enabled=False):  # a crop's place is a matrix product
             found = self.tracker.estimate(images.float(), boxes)[0]
         return found[..., :2] * (2 / images.shape[-1]) - 1

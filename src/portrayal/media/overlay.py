@@ -41,7 +41,6 @@ class Overlay:
     def __init__(self, portrait: Portrait) -> None:
         self._image, self._params = portrait.image, portrait.params
         self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
-        self._own_head = head_mask(portrait.params, self._places)
 
     def place(self, faces: Tensor, squares: Tensor) -> Tensor:
         """Generated faces in the pixels of the portrait, of which nothing is seen: their border goes on around them.
@@ -73,6 +72,11 @@ class Overlay:
         if bool(gone.any()):
             behind = torch.lerp(behind, self.bare, gone)
         return torch.lerp(behind, placed, self._share(square_coordinates(squares, self._places), params))
+
+    @cached_property
+    def _own_head(self) -> Tensor:
+        """(1, h, w)"""
+        return head_mask(self._params, self._places)
 
     @cached_property
     def bare(self) -> Tensor:

@@ -11,9 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from portrayal.face.camera import picture_size
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
-from portrayal.motion.compose import compose, head_shape
+from portrayal.motion.compose import head_shape, recompose
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.retarget import NEARER, REACH, at_most, retarget
 from portrayal.types import Driving, FaceParams
@@ -47,7 +46,7 @@ def take_attributes(
         depth = own.translation[:, 2:]  # says nothing in one picture
         translation = torch.cat([(own.translation + own.scale[:, None] * shift)[:, :2], depth], 1)
     expressed = moved if take in ("all", "expression") else own
-    return _compose(
+    return recompose(
         own,
         shape=head_shape(expressed),
         rotation=moved.rotation if take in ("all", "rotation") else own.rotation,
@@ -60,15 +59,7 @@ def take_attributes(
 
 def in_pose(own: FaceParams, other: FaceParams) -> FaceParams:
     """The expression of `own` with rotation, scale and translation of `other`: t = 1 each, in the same pixels."""
-    return _compose(
-        own,
-        shape=head_shape(own),
-        rotation=other.rotation,
-        scale=other.scale,
-        translation=other.translation,
-        gaze=own.gaze,
-        eye_openness=own.eye_openness,
-    )
+    return recompose(own, rotation=other.rotation, scale=other.scale, translation=other.translation)
 
 
 def between(start: FaceParams, end: FaceParams, shares: Tensor) -> FaceParams:
@@ -90,7 +81,7 @@ def between(start: FaceParams, end: FaceParams, shares: Tensor) -> FaceParams:
         share = shares.to(a).reshape(-1, *[1] * (a.ndim - 1))
         return a + share * (b - a)
 
-    return _compose(
+    return recompose(
         own,
         shape=mix(head_shape(start), head_shape(end)),
         rotation=angles_to_rotation(mix(angles, angles + turn)),
@@ -99,7 +90,3 @@ def between(start: FaceParams, end: FaceParams, shares: Tensor) -> FaceParams:
         gaze=mix(start.gaze, end.gaze),
         eye_openness=mix(start.eye_openness, end.eye_openness),
     )
-
-
-def _compose(own: FaceParams, **parts: Tensor) -> FaceParams:
-    return compose(own, head_shape(own), confidence=own.confidence, size=picture_size(own.camera, own.scale), **parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from portrayal.face.camera import camera_from_pose
+from portrayal.face.camera import camera_from_pose, picture_size
 from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import head_to_picture, picture_to_head
 from portrayal.types import FaceParams
@@ -53,3 +53,13 @@ def compose(
         eye_openness=eye_openness,
         confidence=confidence,
     )
+
+
+def recompose(own: FaceParams, **parts: Tensor) -> FaceParams:
+    """`own` with other parts (shape, rotation, scale, translation, gaze, eye_openness, as of `compose`), in the same
+    picture; what is not given stays."""
+    own_shape = head_shape(own)
+    kept = {name: getattr(own, name) for name in ("rotation", "scale", "translation", "gaze", "eye_openness")}
+    size = picture_size(own.camera, own.scale)
+    changed = {"shape": own_shape, **kept, **parts}
+    return compose(own, own_shape, confidence=own.confidence, size=size, **changed)

@@ -7,13 +7,13 @@ them follows smoothly. None of the papers has it.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.face.box import box_of_landmarks
+from portrayal.face.box import boxes_of_landmarks
 from portrayal.face.embedded_tracker import load_embedded_tracker
+from portrayal.media.overlay import pixel_centres
 from portrayal.types import FaceParams
 
 REACHES = (0.6, 0.2, 0.07)
@@ -41,8 +41,8 @@ def bend(drawn: Tensor, params: FaceParams, *, strength: float = 1.0) -> Tensor:
     """
     if strength == 0:
         return drawn
-    boxes = np.stack([box_of_landmarks(points) for points in params.landmarks.cpu().numpy()])
-    found, _, confidence = load_embedded_tracker(drawn.device).estimate(drawn.float().clamp(0, 1), boxes)
+    tracker, boxes = load_embedded_tracker(drawn.device), boxes_of_landmarks(params.landmarks)
+    found, _, confidence = tracker.estimate(drawn.float().clamp(0, 1), boxes)
     wanted = params.landmarks[:, :SKIN, :2]
     apart = (found[:, :SKIN, :2] - wanted) / params.scale[:, None, None]
     length = apart.norm(dim=-1, keepdim=True).clamp_min(1e-6)
@@ -76,9 +76,7 @@ def displacement(apart: Tensor, points: Tensor, unit: Tensor, size: torch.Size) 
 
 
 def _read(picture: Tensor, field: Tensor) -> Tensor:
-    h, w = picture.shape[2:]
-    field = F.interpolate(field, (h, w), mode="bilinear", align_corners=False)
-    y = torch.arange(h, device=picture.device) + 0.5
-    x = torch.arange(w, device=picture.device) + 0.5
-    grid = torch.stack([(x + field[:, 0]) * (2 / w) - 1, (y[:, None] + field[:, 1]) * (2 / h) - 1], -1)
+    size = picture.shape[2:]
+    shift = F.interpolate(field, size, mode="bilinear", align_corners=False).movedim(1, -1)
+    grid = (pixel_centres(size, picture.device) + shift) * (2 / shift.new_tensor(size[::-1])) - 1
     return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)

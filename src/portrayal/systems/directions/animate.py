@@ -14,14 +14,12 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from portrayal.face.camera import picture_size
 from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
 from portrayal.media.image import to_uint8
 from portrayal.media.overlay import Overlay
-from portrayal.motion.compose import compose, head_shape
+from portrayal.motion.compose import head_shape, recompose
 from portrayal.motion.options import RetargetOptions
 from portrayal.nn.precision import quick_precision
 from portrayal.nn.stylegan2 import SynthesisNetwork
@@ -198,19 +196,11 @@ def shown_params(model: Directions, driving: DirectionsDriving) -> FaceParams:
     if d.convention == "released" or not bool(driving.change.any()):
         return params
     by = model.poses.unscaled(driving.change, a=d.scale)
-    angles, expression = by[:, :3], F.pad(by[:, 3:], (0, params.expression.shape[1] - d.expressions))
-    own, basis = head_shape(params), load_face_model(by.device.type).expression_basis
-    return compose(
+    basis = load_face_model(by.device.type).expression_basis[: d.expressions]
+    return recompose(
         params,
-        own,
-        shape=own + torch.einsum("tk,knd->tnd", expression, basis),
-        rotation=angles_to_rotation(rotation_to_angles(params.rotation) + angles),
-        scale=params.scale,
-        translation=params.translation,
-        gaze=params.gaze,
-        eye_openness=params.eye_openness,
-        confidence=params.confidence,
-        size=picture_size(params.camera, params.scale),
+        shape=head_shape(params) + torch.einsum("tk,knd->tnd", by[:, 3:], basis),
+        rotation=angles_to_rotation(rotation_to_angles(params.rotation) + by[:, :3]),
     )
 
 

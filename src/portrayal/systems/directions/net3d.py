@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from portrayal.face.align import ffhq_square
-from portrayal.face.box import box_of_landmarks
+from portrayal.face.box import box_of_landmarks, boxes_of_landmarks
 from portrayal.face.embedded_tracker import fresh_embedded_tracker
 from portrayal.face.morphable import fit_params, load_face_model
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
@@ -50,8 +50,7 @@ class Net3d(nn.Module):
         expected = self.expected * np.array([side, side, side, 1])
         with torch.no_grad():
             first = self.tracker.estimate(images, np.repeat(expected[None], len(images), 0))[0]
-        boxes = np.stack([box_of_landmarks(points) for points in first.cpu().numpy()])
-        return self.tracker.estimate(images, boxes)[0]
+        return self.tracker.estimate(images, boxes_of_landmarks(first))[0]
 
 
 @in_float32
