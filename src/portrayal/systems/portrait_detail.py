@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,9 +22,8 @@ from portrayal.face.topology import LIPS_INNER
 from portrayal.media.overlay import Overlay, head_axes, head_mask, pixel_centres
 from portrayal.systems.drawn_shape import bend
 from portrayal.systems.meshwarp import animate as meshwarp
-from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.layers import Picture
-from portrayal.systems.meshwarp.model import MeshWarp
+from portrayal.systems.openings import Openings, mesh_model
 from portrayal.types import FaceParams, Portrait
 
 SIDE = 128
@@ -76,7 +75,8 @@ class PortraitDetail:
         """
         self.strength = strength
         own = bend(own, portrait.params)
-        self._mesh = meshwarp.encode_source(_meshwarp(), portrait)
+        self._mesh = meshwarp.encode_source(mesh_model(), portrait)
+        self._openings = Openings(self._mesh)
         self._textures = [_picture(x) for x in (own, portrait.image - own)]
         self._size = portrait.image.shape[2:]
         self._factor = max(1, round(min(self._size) / SIDE))
@@ -85,7 +85,7 @@ class PortraitDetail:
 
     def carry(self, params: FaceParams) -> Carried:
         """Everything as t frames move it; `params` in pixels of the portrait."""
-        frames = [meshwarp.carry(_meshwarp(), self._mesh, self._textures, params, i) for i in range(len(params))]
+        frames = [meshwarp.carry(mesh_model(), self._mesh, self._textures, params, i) for i in range(len(params))]
         pictures, densities = zip(*frames, strict=True)
         own, lacking = (self._batch(x).movedim(-1, 1) for x in zip(*pictures, strict=True))
         (low, high), size = STRETCHED, self._reduced_places.shape[:2]
@@ -102,7 +102,8 @@ class PortraitDetail:
             carried: of these frames, where it is known already.
 
         Returns:
-            (t, 3, h, w), about [0, 1]: the drawings, bent as the motion wants them (`drawn_shape`), with the detail.
+            (t, 3, h, w), about [0, 1]: the drawings, bent as the motion wants them (`drawn_shape`), with the detail and
+            what is behind lids and lips (`openings`).
         """
         carried = carried or self.carry(params)
         drawn = bend(drawn, params, strength=self.strength)
@@ -112,7 +113,8 @@ class PortraitDetail:
         skin = (own * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1)
         tint = hue_change(seen, torch.lerp(skin, own, torch.maximum(known, mouth)), carried.head, mouth)
         alike = likeness(seen - tint, own, within=ALIKE) * carried.head * known
-        return drawn + self.strength * (self._enlarged(alike) * carried.lacking - self._enlarged(tint))
+        shown = drawn + self.strength * (self._enlarged(alike) * carried.lacking - self._enlarged(tint))
+        return torch.lerp(shown, self._openings.fill(shown, params), self.strength)
 
     def draw_over(self, overlay: Overlay, placed: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
         """The drawings with the detail, in the portrait that moves around them; arguments as of `Overlay.blend`."""
@@ -179,11 +181,6 @@ def _between_lips(params: FaceParams, places: Tensor) -> Tensor:
 def _around(x: Tensor) -> Tensor:
     """The mean over the square around each pixel."""
     return F.avg_pool2d(x, AROUND, 1, AROUND // 2, count_include_pad=False)
-
-
-@lru_cache(maxsize=1)
-def _meshwarp() -> MeshWarp:
-    return meshwarp.build(Config())
 
 
 def _picture(image: Tensor) -> Picture:

@@ -9,6 +9,7 @@ import torch
 from portrayal.face.camera import camera_from_pose
 from portrayal.face.morphable import fit_params, load_face_model, params_to_landmarks
 from portrayal.face.pose import angles_to_rotation
+from portrayal.face.topology import LIPS_OUTER
 from portrayal.motion.edit import apply_edit
 from portrayal.systems.export3d import animate
 from portrayal.systems.export3d.animate import Export3dDriving
@@ -97,6 +98,34 @@ def test_without_detail_the_picture_is_enlarged(portrait):
     plain = animate.build(config).eval().requires_grad_(False)
     (frame,) = animate.render(plain, animate.encode_source(plain, portrait), motion(plain, portrait.params))
     assert frame.shape == (1, 3, SIZE, SIZE)
+
+
+def test_an_opened_mouth_gets_its_inside_in_pictures_and_layers(model, portrait):
+    """Where the expression puts it that is drawn: of `params`, held back as it is, and along a vector."""
+    bare = animate.build(replace(TINY, renderer=replace(TINY.renderer, openings=False))).eval()
+    bare.load_state_dict(model.state_dict())
+    source, opened = animate.encode_source(model, portrait), apply_edit(portrait.params, Edit(mouth_open=1.0))
+    driving = motion(model, FaceParams.cat([portrait.params, opened]))
+    plain, filled = (torch.cat(list(animate.render(m, source, driving))) for m in (bare, model))
+    torch.testing.assert_close(filled[0], plain[0])
+    lips = opened.landmarks[0, list(LIPS_OUTER), :2]
+    (left, top), (right, bottom) = lips.amin(0).floor().int().tolist(), lips.amax(0).ceil().int().tolist()
+    changed = (filled[1] - plain[1]).abs().amax(0) > 0
+    assert int(changed[top:bottom, left:right].sum()) == int(changed.sum()) > 20
+    layers = list(animate.render_layers(model, source, driving))
+    torch.testing.assert_close(torch.cat([x.picture for x in layers]), filled)
+
+
+def test_what_is_shown_has_the_expression_that_is_drawn(model, portrait):
+    model.seen.add(torch.zeros(2, 64), torch.zeros(2, 10), portrait.params.camera)
+    params = portrait.params.replace(expression=torch.full((1, 64), 2.0))
+    driving = motion(model, params.replace(landmarks=params_to_landmarks(load_face_model(), params)))
+    shown = animate.shown_params(model, driving)
+    kept = params.replace(expression=animate.look_of(model, driving).expression)
+    assert float((shown.landmarks - driving.params.landmarks).abs().max()) > 1
+    skin = slice(0, 468)  # irises follow the gaze, not the expression
+    expected = params_to_landmarks(load_face_model(), kept)
+    torch.testing.assert_close(shown.landmarks[:, skin], expected[:, skin], atol=1e-2, rtol=0)
 
 
 def test_moving_along_a_vector_changes_one_coefficient_by_its_range(model, portrait):

@@ -12,12 +12,14 @@ from torch import Tensor
 import portrayal.systems.mmfa as mmfa
 from portrayal.face.morphable import fit_params, load_face_model, params_to_landmarks
 from portrayal.face.pose import angles_to_rotation
+from portrayal.face.topology import LIPS_OUTER
+from portrayal.motion.edit import apply_edit
 from portrayal.motion.options import RetargetOptions
 from portrayal.systems.mmfa.config import Config, DetectorConfig, ExpressionConfig
 from portrayal.systems.mmfa.guided import GUIDES, GuidedMmfa, guided_keypoints
 from portrayal.systems.mmfa.keypoints import tracked_pose
 from portrayal.systems.mmfa.light_config import LightConfig
-from portrayal.types import FaceClip, FaceParams, Portrait
+from portrayal.types import Edit, FaceClip, FaceParams, Portrait
 
 SIDE = 160
 CONFIG = replace(
@@ -95,6 +97,39 @@ def test_expression_codes_after_an_edit_change_the_picture(model: GuidedMmfa, po
         edited = replace(driving, expression=torch.full((1, CONFIG.expression.feature), 3.0))
         plain, changed = (next(iter(mmfa.render(model, source, d))) for d in (driving, edited))
     assert float((plain - changed).abs().max()) > 1e-3
+
+
+@pytest.fixture(scope="module")
+def with_openings(model: GuidedMmfa) -> GuidedMmfa:
+    built = mmfa.build(replace(CONFIG, light=replace(CONFIG.light, openings=True))).eval()
+    assert isinstance(built, GuidedMmfa)
+    built.load_state_dict(model.state_dict())
+    return built
+
+
+def test_only_an_opened_mouth_gets_another_inside(
+    model: GuidedMmfa, with_openings: GuidedMmfa, portrait: Portrait
+) -> None:
+    params = FaceParams.cat([portrait.params, apply_edit(portrait.params, Edit(mouth_open=1.0))])
+    plain, filled = (render(m, portrait, params) for m in (model, with_openings))
+    torch.testing.assert_close(filled[0], plain[0])
+    lips = params.landmarks[1, list(LIPS_OUTER), :2]
+    (left, top), (right, bottom) = lips.amin(0).floor().int().tolist(), lips.amax(0).ceil().int().tolist()
+    changed = (filled[1] - plain[1]).abs().amax(0) > 0
+    assert int(changed[top:bottom, left:right].sum()) == int(changed.sum()) > 20
+
+
+def test_a_sample_of_the_latent_space_keeps_its_own_mouth(
+    model: GuidedMmfa, with_openings: GuidedMmfa, portrait: Portrait
+) -> None:
+    """Its landmarks are not known."""
+    opened = apply_edit(portrait.params, Edit(mouth_open=1.0))
+    with torch.no_grad():
+        source = mmfa.encode_source(model, portrait)
+        driving = mmfa.encode_driving(model, FaceClip(torch.empty(1, 3, 0, 0), opened, (Fraction(0),)))
+        sampled = replace(driving, expression=torch.full((1, CONFIG.expression.feature), 3.0))
+        plain, filled = (next(iter(mmfa.render(m, source, sampled))) for m in (model, with_openings))
+    torch.testing.assert_close(filled, plain)
 
 
 def test_turning_the_head_turns_the_keypoints(model: GuidedMmfa, face: FaceParams) -> None:

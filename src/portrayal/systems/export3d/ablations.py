@@ -22,12 +22,12 @@ def encoded(encoding: Encoding, *, coefficients: int | None = None) -> Callable[
     """A configuration with this encoding and so many vectors of the basis; None keeps them.
 
     Without `RendererConfig.flow`, which knows the expression however the generator is told of it, and without
-    `corrected`, which shows the portrait however it is drawn.
+    `corrected` and `openings`, which show the portrait however it is drawn.
     """
     return lambda config: replace(
         config,
         clebs=replace(config.clebs, encoding=encoding, coefficients=coefficients or config.clebs.coefficients),
-        renderer=replace(config.renderer, flow=False, corrected=False),
+        renderer=replace(config.renderer, flow=False, corrected=False, openings=False),
     )
 
 

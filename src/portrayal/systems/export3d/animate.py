@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from portrayal.face.morphable import load_face_model
 from portrayal.media.overlay import head_mask, pixel_centres
+from portrayal.motion.compose import head_shape, recompose
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.remarks import frame_numbers, turned_frames, unsure_frames
 from portrayal.nn.precision import quick_precision
@@ -29,6 +31,7 @@ from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.own import OwnView
 from portrayal.systems.export3d.renderer import Fetched, View
+from portrayal.systems.openings import Openings
 from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, Source
 
 
@@ -102,8 +105,18 @@ def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
     Yields:
         (1, 3, h, w) float32 [0, 1].
     """
-    for view in views(model, source, driving):
-        yield picture_of(view, source)
+    for _, picture in _shown(model, source, driving):
+        yield picture
+
+
+def _shown(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[tuple[View, Tensor]]:
+    """The view of each frame and (1, 3, h, w) its picture, with `RendererConfig.openings`."""
+    openings = Openings.of(source.portrait, eyes=False) if model.config.renderer.openings else None
+    for frame, view in enumerate(views(model, source, driving)):
+        picture = picture_of(view, source)
+        if openings is not None:
+            picture = openings.fill(picture, shown_params(model, driving[frame : frame + 1]))
+        yield view, picture
 
 
 def picture_of(view: View, source: Export3dSource) -> Tensor:
@@ -159,12 +172,12 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
     """
     size = source.portrait.image.shape[-2:]
     places = pixel_centres(size, source.portrait.image.device)
-    for frame, view in enumerate(views(model, source, driving)):
+    for frame, (view, picture) in enumerate(_shown(model, source, driving)):
         fetched = None if view.fetched is None else view.fetched.opacity
         opacity = view.opacity[:, None].float() if fetched is None else fetched.float()
         opacity = F.interpolate(opacity, size, mode="bilinear", align_corners=False)
         head = head_mask(driving.params[frame : frame + 1], places)[:, None]
-        yield Layers(picture_of(view, source), (opacity * head).clamp(0, 1))
+        yield Layers(picture, (opacity * head).clamp(0, 1))
 
 
 def codes_of(model: Export3d, driving: Export3dDriving) -> Tensor:
@@ -182,6 +195,16 @@ def look_of(model: Export3d, driving: Export3dDriving) -> Look:
         gaze = driving.params.gaze if model.config.clebs.gaze else None
         expression = model.expression_encoder.moved(expression, driving.change, gaze)
     return Look(model.seen.limited(expression)[0], driving.params.gaze)
+
+
+def shown_params(model: Export3d, driving: Export3dDriving) -> FaceParams:
+    """The faces of t frames as they are drawn: `params` with the expression of `look_of`."""
+    params = driving.params
+    by = look_of(model, driving).expression - params.expression
+    if not bool(by.any()):
+        return params
+    basis = load_face_model(by.device.type).expression_basis
+    return recompose(params, shape=head_shape(params) + torch.einsum("tk,knd->tnd", by, basis))
 
 
 def own_view(model: Export3d, source: Export3dSource) -> OwnView:

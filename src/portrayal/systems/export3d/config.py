@@ -144,6 +144,8 @@ class RendererConfig:
     """Neck and shoulders, which belong to the background, go where the neck goes; needs `split` and `detail`."""
     corrected: bool = False
     """Views are corrected by how the portrait's own one comes out (`own`), at inference; needs `detail`."""
+    openings: bool = False
+    """Lay the inside of the mouth into what is drawn (`systems.openings`), at inference."""
     background: int = 16
     """Channels of the background's network at its finest."""
 
@@ -261,6 +263,7 @@ class Config:
                 flow=True,
                 body=True,
                 corrected=True,
+                openings=True,
                 background=8,
             ),
             discriminator=(512, 32),
@@ -302,6 +305,7 @@ class Config:
                 flow=True,
                 body=True,
                 corrected=True,
+                openings=True,
             ),
             discriminator=(4096, 128),
             loss=LossConfig(

@@ -126,13 +126,23 @@ def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterato
 
 def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Picture:
     """One frame: (h, w, 3) float32 [0, 1]."""
-    pose = _pose(params, index)
     rest, vertices, landmarks = move_mesh(source, params, index)
     frame = read_source(source.texture, _displacement(model, source, rest, vertices), model.config.map_step)
-    turn = source.pose.plane @ np.linalg.inv(pose.plane)
-    render_eyes(frame, source.eyes, source.landmarks, landmarks, turn)
-    render_mouth(frame, source.mouth, source.landmarks, landmarks, turn, pose.plane)
+    _fill_openings(frame, source, landmarks, _pose(params, index))
     return frame
+
+
+def fill_openings(source: MeshwarpSource, frame: Picture, params: FaceParams, index: int, *, eyes: bool = True) -> None:
+    """Draw eyeballs and the inside of the mouth into another picture (h, w, 3) of frame `index`, in place."""
+    landmarks = shut_lids(source.landmarks, _array(params.landmarks[index]))
+    _fill_openings(frame, source, landmarks, _pose(params, index), eyes=eyes)
+
+
+def _fill_openings(frame: Picture, source: MeshwarpSource, landmarks: Array, pose: Pose, *, eyes: bool = True) -> None:
+    turn = source.pose.plane @ np.linalg.inv(pose.plane)
+    if eyes:
+        render_eyes(frame, source.eyes, source.landmarks, landmarks, turn)
+    render_mouth(frame, source.mouth, source.landmarks, landmarks, turn, pose.plane)
 
 
 def carry(

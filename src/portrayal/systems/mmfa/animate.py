@@ -133,15 +133,14 @@ def render(model: Mmfa | GuidedMmfa, source: MmfaSource | LightSource, driving: 
     Yields:
         (b, 3, h, w) float32 [0, 1], b up to `Config.frames_per_batch`.
     """
+    if isinstance(model, GuidedMmfa):
+        assert isinstance(source, LightSource)
+        yield from light_animate.render(model, source, driving)
+        return
+    assert isinstance(source, MmfaSource)
     step = model.config.frames_per_batch
     for start in range(0, len(driving), step):
-        part = driving[start : start + step]
-        if isinstance(model, GuidedMmfa):
-            assert isinstance(source, LightSource)
-            yield light_animate.frames(model, source, part)
-        else:
-            assert isinstance(source, MmfaSource)
-            yield _frames(model, source, part)
+        yield _frames(model, source, driving[start : start + step])
 
 
 def _frames(model: Mmfa, source: MmfaSource, driving: MmfaDriving) -> Tensor:

@@ -267,6 +267,7 @@ class Config:
             ema=0.998,
             schedule="cosine",
             warmup_steps=100,
+            light=LightConfig(openings=True),
             frames_per_batch=1,  # as fast as more on a CPU, and a frame does not depend on its neighbours' number
         )
 

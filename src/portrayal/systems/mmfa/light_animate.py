@@ -6,6 +6,7 @@ portrait of 1024 pixels stays as sharp as it is, and only what is painted has th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from portrayal.systems.mmfa.driving import MmfaDriving
 from portrayal.systems.mmfa.guided import GuidedMmfa
 from portrayal.systems.mmfa.keypoints import Pose, tracked_pose
 from portrayal.systems.mmfa.light import Appearance, enlarge, resize, sample
+from portrayal.systems.openings import Openings
 from portrayal.types import FaceClip, Portrait, Source
 
 
@@ -52,8 +54,22 @@ def encode_driving(model: GuidedMmfa, clip: FaceClip) -> MmfaDriving:
     return MmfaDriving(clip.params, clip.times, empty, whole, empty, whole)
 
 
+def render(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Iterator[Tensor]:
+    """As `animate.render`; the inside of the mouth is meshwarp's, with `LightConfig.openings`.
+
+    Not where the expression comes out of the latent space: nothing says where the lips are that it draws.
+    """
+    step, openings = model.config.frames_per_batch, None
+    if model.config.light.openings and not driving.expression.shape[1]:
+        openings = Openings.of(source.portrait, eyes=False)
+    for start in range(0, len(driving), step):
+        part = driving[start : start + step]
+        faces = frames(model, source, part)
+        yield faces if openings is None else openings.fill(faces, part.params)
+
+
 def frames(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Tensor:
-    """(n, 3, s, s) a few frames of `animate.render`."""
+    """(n, 3, s, s) what the networks draw of a few frames."""
     pose, expression = driven(model, source, driving)
     return drawn(model, source, model.keypoints(source.canonical.expand(len(driving), -1, -1), expression, pose), pose)
 

@@ -21,6 +21,8 @@ class LightConfig:
     """Of the source's features at half and a quarter of the resolution."""
     blocks: int = 4
     """Residual blocks of the generator at a quarter of the resolution."""
+    openings: bool = False
+    """Lay the inside of the mouth into what is drawn (`systems.openings`), at inference. Not the paper's."""
 
 
 @dataclass(frozen=True)
