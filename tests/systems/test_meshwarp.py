@@ -224,7 +224,7 @@ def test_jaw_takes_the_neck_along_smoothly(model, source, portrait):
 
 def backward(model, source, params):
     """The displacement field of one frame, and its vertices."""
-    rest, vertices, _ = move_mesh(source, params, 0)
+    rest, vertices = move_mesh(source, params, 0)
     height, width = source.texture.shape[:2]
     field = backward_displacement(
         rest, vertices, source.triangles, behind=model.holes, width=width, height=height, step=2
@@ -294,8 +294,8 @@ def test_teeth_of_the_source_stay_when_the_jaw_drops(model, portrait):
 
 
 def test_lashes_keep_their_height_under_a_closing_lid(model, source, portrait):
-    rest, open_vertices, _ = move_mesh(source, portrait.params, 0)
-    _, shut_vertices, _ = move_mesh(source, with_shut_eyes(portrait.params), 0)
+    rest, open_vertices = move_mesh(source, portrait.params, 0)
+    _, shut_vertices = move_mesh(source, with_shut_eyes(portrait.params), 0)
     edges, lashes = source.lash_edges, slice(468, 468 + len(source.lash_edges))
     np.testing.assert_allclose(open_vertices[lashes], rest[lashes])
     middle = np.isin(edges[:, 0], (159, 386))
@@ -310,7 +310,7 @@ def test_uncovered_skin_reads_from_visible_skin(model, portrait):
     hidden = source.hidden
     assert len(hidden.vertices) > 10
     np.testing.assert_array_equal(move_mesh(source, away, 0)[0][hidden.vertices], source.landmarks[hidden.vertices])
-    rest, _, _ = move_mesh(source, turned(portrait.params, yaw=0), 0)
+    rest, _ = move_mesh(source, turned(portrait.params, yaw=0), 0)
     certain = hidden.amount > 0.999
     assert certain.any()
     np.testing.assert_allclose(rest[hidden.vertices[certain], :2], hidden.lender[certain])

@@ -7,37 +7,29 @@ palette) is as sharp as the portrait and follows the motion exactly. None of the
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
-from portrayal.systems.meshwarp import animate as meshwarp
-from portrayal.systems.meshwarp.config import Config
-from portrayal.systems.meshwarp.model import MeshWarp
+from portrayal.systems.meshwarp.insides import Insides, draw_insides, find_insides
+from portrayal.systems.meshwarp.layers import to_array, to_picture
+from portrayal.systems.meshwarp.mesh import Pose
 from portrayal.types import FaceParams, Portrait
-
-
-@lru_cache(maxsize=1)
-def mesh_model() -> MeshWarp:
-    """meshwarp, which has no weights."""
-    return meshwarp.build(Config())
 
 
 class Openings:
     """Eyes and mouth of one portrait."""
 
-    def __init__(self, mesh: meshwarp.MeshwarpSource, *, eyes: bool = True) -> None:
-        """
-        Args:
-            eyes: lay in the eyeballs, too, and not the mouth alone.
-        """
-        self._mesh, self._eyes = mesh, eyes
+    def __init__(self, insides: Insides) -> None:
+        self._insides = insides
 
     @classmethod
     def of(cls, portrait: Portrait, *, eyes: bool = True) -> Openings:
-        """Those of a portrait that is no mesh yet (some tens of milliseconds at 512 x 512)."""
-        return cls(meshwarp.encode_source(mesh_model(), portrait), eyes=eyes)
+        """
+        Args:
+            eyes: with the eyeballs, and not the mouth alone.
+        """
+        landmarks, plane = to_array(portrait.params.landmarks[0]), Pose.of(portrait.params, 0).plane
+        return cls(find_insides(to_picture(portrait.image), landmarks, plane, eyes=eyes))
 
     def fill(self, drawn: Tensor, params: FaceParams) -> Tensor:
         """
@@ -49,5 +41,5 @@ class Openings:
         """
         frames = drawn.movedim(1, -1).float().cpu().numpy().copy(order="C")  # which is drawn into
         for i, frame in enumerate(frames):
-            meshwarp.fill_openings(self._mesh, frame, params, i, eyes=self._eyes)
+            draw_insides(frame, self._insides, to_array(params.landmarks[i]), Pose.of(params, i).plane)
         return torch.from_numpy(frames).movedim(-1, 1).to(drawn.device)

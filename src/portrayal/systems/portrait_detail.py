@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from portrayal.face.topology import LIPS_INNER
 from portrayal.media.overlay import Overlay, head_axes, head_mask, pixel_centres
 from portrayal.systems.drawn_shape import bend
 from portrayal.systems.meshwarp import animate as meshwarp
-from portrayal.systems.meshwarp.layers import Picture
-from portrayal.systems.openings import Openings, mesh_model
+from portrayal.systems.meshwarp.config import Config
+from portrayal.systems.meshwarp.layers import Picture, to_picture
+from portrayal.systems.meshwarp.model import MeshWarp
+from portrayal.systems.openings import Openings
 from portrayal.types import FaceParams, Portrait
 
 SIDE = 128
@@ -75,9 +77,9 @@ class PortraitDetail:
         """
         self.strength = strength
         own = bend(own, portrait.params)
-        self._mesh = meshwarp.encode_source(mesh_model(), portrait)
-        self._openings = Openings(self._mesh)
-        self._textures = [_picture(x) for x in (own, portrait.image - own)]
+        self._mesh = meshwarp.encode_source(_meshwarp(), portrait)
+        self._openings = Openings(self._mesh.insides)
+        self._textures = [to_picture(x) for x in (own, portrait.image - own)]
         self._size = portrait.image.shape[2:]
         self._factor = max(1, round(min(self._size) / SIDE))
         places = pixel_centres(self._size, portrait.image.device)
@@ -85,7 +87,7 @@ class PortraitDetail:
 
     def carry(self, params: FaceParams) -> Carried:
         """Everything as t frames move it; `params` in pixels of the portrait."""
-        frames = [meshwarp.carry(mesh_model(), self._mesh, self._textures, params, i) for i in range(len(params))]
+        frames = [meshwarp.carry(_meshwarp(), self._mesh, self._textures, params, i) for i in range(len(params))]
         pictures, densities = zip(*frames, strict=True)
         own, lacking = (self._batch(x).movedim(-1, 1) for x in zip(*pictures, strict=True))
         (low, high), size = STRETCHED, self._reduced_places.shape[:2]
@@ -183,6 +185,6 @@ def _around(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, AROUND, 1, AROUND // 2, count_include_pad=False)
 
 
-def _picture(image: Tensor) -> Picture:
-    """(1, 3, h, w) to (h, w, 3)."""
-    return np.ascontiguousarray(image[0].movedim(0, -1).float().cpu().numpy())
+@lru_cache(maxsize=1)
+def _meshwarp() -> MeshWarp:
+    return meshwarp.build(Config())

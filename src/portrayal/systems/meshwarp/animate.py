@@ -18,12 +18,12 @@ from torch import Tensor
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.motion.options import RetargetOptions
 from portrayal.systems.meshwarp.config import Config
-from portrayal.systems.meshwarp.eyes import Eye, build_eyes, render_eyes, shut_lids
+from portrayal.systems.meshwarp.eyes import shut_lids
 from portrayal.systems.meshwarp.hidden import HiddenSkin, find_hidden_skin, lend_texture
-from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, picture_window
+from portrayal.systems.meshwarp.insides import Insides, draw_insides, find_insides
+from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, picture_window, to_array, to_picture
 from portrayal.systems.meshwarp.mesh import FACE_POINTS, Pose, Rings, build_rings, lash_shares, move_rings, place_lashes
 from portrayal.systems.meshwarp.model import MeshWarp
-from portrayal.systems.meshwarp.mouth import Mouth, build_mouth, render_mouth
 from portrayal.systems.meshwarp.raster import backward_displacement, read_source, texture_density
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 
@@ -45,8 +45,7 @@ class MeshwarpSource(Source):
     lash_shares: Array
     """(l,) as from `lash_shares`."""
     hidden: HiddenSkin
-    eyes: tuple[Eye, Eye]
-    mouth: Mouth
+    insides: Insides
 
 
 def build(config: Config) -> MeshWarp:
@@ -66,9 +65,9 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
             "portrait must be one (1, 3, h, w) picture with one face, "
             f"got {tuple(image.shape)} and {len(portrait.params)} faces"
         )
-    texture = np.ascontiguousarray(image[0].permute(1, 2, 0).float().cpu().numpy())
-    landmarks = _array(portrait.params.landmarks[0])
-    pose = _pose(portrait.params, 0)
+    texture = to_picture(image)
+    landmarks = to_array(portrait.params.landmarks[0])
+    pose = Pose.of(portrait.params, 0)
     config = model.config
     rings = build_rings(
         landmarks,
@@ -83,13 +82,13 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
         reach=config.jaw_reach,
     )
     triangles = np.concatenate([model.face_triangles.cpu().numpy(), rings.triangles])
-    eyes = build_eyes(texture, landmarks)
-    mouth = build_mouth(texture, landmarks, pose.plane)
-    skin = close_openings(texture, landmarks, (RIGHT_EYE, LEFT_EYE, *([LIPS_INNER] if mouth.shown > 0 else [])))
+    insides = find_insides(texture, landmarks, pose.plane)
+    lips = [LIPS_INNER] if insides.mouth.shown > 0 else []
+    skin = close_openings(texture, landmarks, (RIGHT_EYE, LEFT_EYE, *lips))
     edges = model.lash_edges.cpu().numpy()
     shares = lash_shares(edges, landmarks)
     hidden = find_hidden_skin(landmarks, pose.picture_to_head(landmarks), model.skin_triangles.cpu().numpy())
-    return MeshwarpSource(portrait, skin, landmarks, pose, rings, triangles, edges, shares, hidden, eyes, mouth)
+    return MeshwarpSource(portrait, skin, landmarks, pose, rings, triangles, edges, shares, hidden, insides)
 
 
 def driving_pixels(model: MeshWarp) -> None:
@@ -126,23 +125,10 @@ def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterato
 
 def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Picture:
     """One frame: (h, w, 3) float32 [0, 1]."""
-    rest, vertices, landmarks = move_mesh(source, params, index)
+    rest, vertices = move_mesh(source, params, index)
     frame = read_source(source.texture, _displacement(model, source, rest, vertices), model.config.map_step)
-    _fill_openings(frame, source, landmarks, _pose(params, index))
+    draw_insides(frame, source.insides, to_array(params.landmarks[index]), Pose.of(params, index).plane)
     return frame
-
-
-def fill_openings(source: MeshwarpSource, frame: Picture, params: FaceParams, index: int, *, eyes: bool = True) -> None:
-    """Draw eyeballs and the inside of the mouth into another picture (h, w, 3) of frame `index`, in place."""
-    landmarks = shut_lids(source.landmarks, _array(params.landmarks[index]))
-    _fill_openings(frame, source, landmarks, _pose(params, index), eyes=eyes)
-
-
-def _fill_openings(frame: Picture, source: MeshwarpSource, landmarks: Array, pose: Pose, *, eyes: bool = True) -> None:
-    turn = source.pose.plane @ np.linalg.inv(pose.plane)
-    if eyes:
-        render_eyes(frame, source.eyes, source.landmarks, landmarks, turn)
-    render_mouth(frame, source.mouth, source.landmarks, landmarks, turn, pose.plane)
 
 
 def carry(
@@ -154,7 +140,7 @@ def carry(
         The moved pictures; `raster.texture_density` of all, beside that of a portrait as near.
     """
     step, zoom = model.config.map_step, float(params.scale[index]) / source.pose.scale
-    displacement = _displacement(model, source, *move_mesh(source, params, index)[:2])
+    displacement = _displacement(model, source, *move_mesh(source, params, index))
     pictures = [read_source(texture, displacement, step) for texture in textures]
     return pictures, texture_density(displacement, step) * zoom**2
 
@@ -172,25 +158,17 @@ def _displacement(model: MeshWarp, source: MeshwarpSource, rest: Array, vertices
     )
 
 
-def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[Array, Array, Array]:
-    """Where all vertices read the source, where they are in frame `index` (n, 3), and its landmarks after `shut_lids`.
+def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[Array, Array]:
+    """Where all vertices read the source, and where they are in frame `index` (n, 3).
 
     The order is that of `MeshwarpSource.triangles`: face, lashes, rings.
     """
-    pose = _pose(params, index)
-    landmarks = shut_lids(source.landmarks, _array(params.landmarks[index]))
+    pose = Pose.of(params, index)
+    landmarks = shut_lids(source.landmarks, to_array(params.landmarks[index]))
     lashes = place_lashes(
         source.lash_edges, source.lash_shares, source.landmarks, landmarks, pose.scale / source.pose.scale
     )
     rings = move_rings(source.rings, source.landmarks, landmarks, source.pose, pose)
     rest = np.concatenate([source.landmarks[:FACE_POINTS], lashes[0], source.rings.rest])
     rest = lend_texture(rest, source.hidden, landmarks)
-    return rest, np.concatenate([landmarks[:FACE_POINTS], lashes[1], rings]), landmarks
-
-
-def _pose(params: FaceParams, index: int) -> Pose:
-    return Pose(float(params.scale[index]), _array(params.rotation[index]), _array(params.translation[index]))
-
-
-def _array(tensor: Tensor) -> Array:
-    return tensor.detach().double().cpu().numpy()
+    return rest, np.concatenate([landmarks[:FACE_POINTS], lashes[1], rings])

@@ -11,12 +11,23 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 Array = NDArray[Any]
 """float64."""
 Picture = NDArray[Any]
 """float32, (h, w) or (h, w, c)."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def to_array(tensor: Tensor) -> Array:
+    """float64, on the CPU."""
+    return tensor.detach().double().cpu().numpy()
+
+
+def to_picture(image: Tensor) -> Picture:
+    """(1, c, h, w) to (h, w, c)."""
+    return np.ascontiguousarray(image[0].movedim(0, -1).float().cpu().numpy())
 
 
 class Box(NamedTuple):

@@ -7,14 +7,15 @@ smaller is nearer; head frame and pose as in `portrayal.face.pose`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from portrayal.face.topology import FACE_OVAL, LEFT_EYE, RIGHT_EYE
-from portrayal.systems.meshwarp.layers import Array, Box, smoothstep
+from portrayal.systems.meshwarp.layers import Array, Box, smoothstep, to_array
+from portrayal.types import FaceParams
 
 FACE_POINTS = 468
 """Landmarks that are vertices of the skin; the rest are the irises."""
@@ -36,6 +37,11 @@ class Pose:
     """(3, 3)"""
     translation: Array
     """(3,) pixels"""
+
+    @classmethod
+    def of(cls, params: FaceParams, index: int) -> Self:
+        """That of frame `index`."""
+        return cls(float(params.scale[index]), to_array(params.rotation[index]), to_array(params.translation[index]))
 
     def head_to_picture(self, points: Array) -> Array:
         """(..., 3) head units to pixels."""

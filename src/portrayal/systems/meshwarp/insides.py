@@ -1,0 +1,43 @@
+"""What is behind the lids and lips of a picture, drawn into the openings that another frame has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from portrayal.systems.meshwarp.eyes import Eye, build_eyes, render_eyes, shut_lids
+from portrayal.systems.meshwarp.layers import Array, Picture
+from portrayal.systems.meshwarp.mouth import Mouth, build_mouth, render_mouth
+
+
+@dataclass(frozen=True)
+class Insides:
+    """Eyes and mouth of one face."""
+
+    landmarks: Array
+    """(478, 3) pixels of its picture."""
+    plane: Array
+    """(2, 2) of its `mesh.Pose`."""
+    eyes: tuple[Eye, Eye] | None
+    """None: they stay as somebody else draws them."""
+    mouth: Mouth
+
+
+def find_insides(image: Picture, landmarks: Array, plane: Array, *, eyes: bool = True) -> Insides:
+    """
+    Args:
+        image: (h, w, 3) [0, 1]. landmarks, plane: as of `Insides`. eyes: look for the eyeballs, too.
+    """
+    return Insides(
+        landmarks, plane, build_eyes(image, landmarks) if eyes else None, build_mouth(image, landmarks, plane)
+    )
+
+
+def draw_insides(frame: Picture, insides: Insides, landmarks: Array, plane: Array) -> None:
+    """Draw them into a frame (h, w, 3) with other landmarks (478, 3) and another plane, in place."""
+    turn = insides.plane @ np.linalg.inv(plane)
+    landmarks = shut_lids(insides.landmarks, landmarks)
+    if insides.eyes is not None:
+        render_eyes(frame, insides.eyes, insides.landmarks, landmarks, turn)
+    render_mouth(frame, insides.mouth, insides.landmarks, landmarks, turn, plane)
