@@ -37,7 +37,7 @@ def greenness(picture: Tensor) -> Tensor:
 
 def test_an_opened_mouth_shows_its_inside_and_a_shut_one_stays(portrait: Portrait, talking: FaceParams) -> None:
     drawn = green(portrait.image, 2)
-    shut, opened = Openings.of(portrait, eyes=False).fill(drawn, talking)
+    shut, opened = Openings.of(portrait, open_eyes=False).fill(drawn, talking)
     torch.testing.assert_close(shut, drawn[0])
     mouth = within(talking[1:], LIPS_INNER, size=shut.shape[-1])
     assert int((mouth == 1).sum()) > 50
@@ -51,6 +51,17 @@ def test_eyeballs_are_the_portraits(portrait: Portrait) -> None:
     eyes = within(params, LEFT_EYE, RIGHT_EYE, size=found.shape[-1])
     torch.testing.assert_close(found[:, eyes == 1], portrait.image[0][:, eyes == 1], atol=0.02, rtol=0)
     torch.testing.assert_close(found[:, eyes == 0], drawn[0][:, eyes == 0])
+
+
+def test_of_shut_eyes_alone_on_request(portrait: Portrait) -> None:
+    """What a network makes of an open eye may be better, of a shut one it cannot be."""
+    shut = apply_edit(portrait.params, Edit(blink=1.0))
+    eyes = within(portrait.params, LEFT_EYE, RIGHT_EYE, size=portrait.image.shape[-1]) == 1
+    drawn = green(portrait.image, 1)
+    (seen,) = Openings.of(portrait, open_eyes=False).fill(drawn, portrait.params)
+    torch.testing.assert_close(seen, drawn[0])
+    (unseen,) = Openings.of(Portrait(portrait.image, shut), open_eyes=False).fill(drawn, portrait.params)
+    assert float(greenness(unseen)[eyes].max()) < 0.1
 
 
 def test_what_was_drawn_is_not_written_into(portrait: Portrait, talking: FaceParams) -> None:

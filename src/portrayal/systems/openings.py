@@ -23,13 +23,13 @@ class Openings:
         self._insides = insides
 
     @classmethod
-    def of(cls, portrait: Portrait, *, eyes: bool = True) -> Openings:
+    def of(cls, portrait: Portrait, *, open_eyes: bool = True) -> Openings:
         """
         Args:
-            eyes: with the eyeballs, and not the mouth alone.
+            open_eyes: also eyeballs that the portrait shows, and not only those that it has shut, and the mouth.
         """
         landmarks, plane = to_array(portrait.params.landmarks[0]), Pose.of(portrait.params, 0).plane
-        return cls(find_insides(to_picture(portrait.image), landmarks, plane, eyes=eyes))
+        return cls(find_insides(to_picture(portrait.image), landmarks, plane, open_eyes=open_eyes))
 
     def fill(self, drawn: Tensor, params: FaceParams) -> Tensor:
         """

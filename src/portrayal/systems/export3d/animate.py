@@ -111,7 +111,7 @@ def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
 
 def _shown(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[tuple[View, Tensor]]:
     """The view of each frame and (1, 3, h, w) its picture, with `RendererConfig.openings`."""
-    openings = Openings.of(source.portrait, eyes=False) if model.config.renderer.openings else None
+    openings = Openings.of(source.portrait, open_eyes=False) if model.config.renderer.openings else None
     for frame, view in enumerate(views(model, source, driving)):
         picture = picture_of(view, source)
         if openings is not None:

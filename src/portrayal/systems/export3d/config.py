@@ -145,7 +145,8 @@ class RendererConfig:
     corrected: bool = False
     """Views are corrected by how the portrait's own one comes out (`own`), at inference; needs `detail`."""
     openings: bool = False
-    """Lay the inside of the mouth into what is drawn (`systems.openings`), at inference."""
+    """Lay the inside of the mouth, and of eyes that the portrait has shut, into what is drawn (`systems.openings`), at
+    inference."""
     background: int = 16
     """Channels of the background's network at its finest."""
 

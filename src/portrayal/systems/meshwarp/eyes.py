@@ -99,8 +99,10 @@ def _build_eye(
     return Eye(box, pixels.copy(), white, iris_colour, alpha, ends, centre, drawn)
 
 
-def render_eyes(frame: Picture, eyes: tuple[Eye, Eye], source: Array, driving: Array, turn: Array) -> None:
-    """Draw both eyeballs into the openings between the driving lids, in place.
+def render_eyes(
+    frame: Picture, eyes: tuple[Eye | None, Eye | None], source: Array, driving: Array, turn: Array
+) -> None:
+    """Draw the eyeballs that there are into the openings between the driving lids, in place.
 
     Args:
         frame: (h, w, 3). source, driving: (478, 3) landmarks.
@@ -110,7 +112,7 @@ def render_eyes(frame: Picture, eyes: tuple[Eye, Eye], source: Array, driving: A
     for eye, (contour, corners, rim) in zip(eyes, EYES, strict=True):
         lids, ends = driving[list(contour), :2], driving[list(corners), :2]
         size = float(np.linalg.norm(ends[1] - ends[0]))
-        if lid_distance(driving, contour) < 0.02 * size:
+        if eye is None or lid_distance(driving, contour) < 0.02 * size:
             continue
         box = box_around(lids, 1, width, height)
         if box.empty:

@@ -19,25 +19,24 @@ class Insides:
     """(478, 3) pixels of its picture."""
     plane: Array
     """(2, 2) of its `mesh.Pose`."""
-    eyes: tuple[Eye, Eye] | None
-    """None: they stay as somebody else draws them."""
+    eyes: tuple[Eye | None, Eye | None]
+    """None stays as somebody else draws it."""
     mouth: Mouth
 
 
-def find_insides(image: Picture, landmarks: Array, plane: Array, *, eyes: bool = True) -> Insides:
+def find_insides(image: Picture, landmarks: Array, plane: Array, *, open_eyes: bool = True) -> Insides:
     """
     Args:
-        image: (h, w, 3) [0, 1]. landmarks, plane: as of `Insides`. eyes: look for the eyeballs, too.
+        image: (h, w, 3) [0, 1]. landmarks, plane: as of `Insides`.
+        open_eyes: also eyeballs that the picture shows, and not only those that it has shut.
     """
-    return Insides(
-        landmarks, plane, build_eyes(image, landmarks) if eyes else None, build_mouth(image, landmarks, plane)
-    )
+    right, left = (eye if open_eyes or eye.drawn else None for eye in build_eyes(image, landmarks))
+    return Insides(landmarks, plane, (right, left), build_mouth(image, landmarks, plane))
 
 
 def draw_insides(frame: Picture, insides: Insides, landmarks: Array, plane: Array) -> None:
     """Draw them into a frame (h, w, 3) with other landmarks (478, 3) and another plane, in place."""
     turn = insides.plane @ np.linalg.inv(plane)
     landmarks = shut_lids(insides.landmarks, landmarks)
-    if insides.eyes is not None:
-        render_eyes(frame, insides.eyes, insides.landmarks, landmarks, turn)
+    render_eyes(frame, insides.eyes, insides.landmarks, landmarks, turn)
     render_mouth(frame, insides.mouth, insides.landmarks, landmarks, turn, plane)

@@ -61,7 +61,7 @@ def render(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Iter
     """
     step, openings = model.config.frames_per_batch, None
     if model.config.light.openings and not driving.expression.shape[1]:
-        openings = Openings.of(source.portrait, eyes=False)
+        openings = Openings.of(source.portrait, open_eyes=False)
     for start in range(0, len(driving), step):
         part = driving[start : start + step]
         faces = frames(model, source, part)

@@ -22,7 +22,8 @@ class LightConfig:
     blocks: int = 4
     """Residual blocks of the generator at a quarter of the resolution."""
     openings: bool = False
-    """Lay the inside of the mouth into what is drawn (`systems.openings`), at inference. Not the paper's."""
+    """Lay the inside of the mouth, and of eyes that the portrait has shut, into what is drawn (`systems.openings`), at
+    inference. Not the paper's."""
 
 
 @dataclass(frozen=True)
