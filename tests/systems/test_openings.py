@@ -9,6 +9,7 @@ from torch import Tensor
 
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.motion.edit import apply_edit
+from portrayal.systems.meshwarp import mouth as meshwarp_mouth
 from portrayal.systems.meshwarp.layers import Box, polygon_mask
 from portrayal.systems.openings import Openings
 from portrayal.types import Edit, FaceParams, Portrait
@@ -43,6 +44,25 @@ def test_an_opened_mouth_shows_its_inside_and_a_shut_one_stays(portrait: Portrai
     assert int((mouth == 1).sum()) > 50
     assert float(greenness(opened)[mouth == 1].max()) < 0.1
     torch.testing.assert_close(opened[:, mouth == 0], drawn[1][:, mouth == 0])
+
+
+@pytest.mark.parametrize("yaw", [0.5, -0.5])
+def test_teeth_lie_behind_the_lips(portrait: Portrait, yaw: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the head turns they go less far, by what is between their depth and that of the base of the nose."""
+    params = apply_edit(portrait.params, Edit(yaw=yaw, mouth_open=0.7))
+    mouth = within(params, LIPS_INNER, size=portrait.image.shape[-1]) == 1
+
+    def middle_of_teeth() -> float:
+        (found,) = Openings.of(portrait).fill(green(portrait.image, 1), params)
+        teeth = mouth * (found.amin(0) > 0.45)
+        assert int(teeth.sum()) > 20
+        return float((teeth.nonzero()[:, 1] + 0.5).mean())
+
+    behind = middle_of_teeth()
+    monkeypatch.setattr(meshwarp_mouth, "TEETH_DEPTH", 0.0)
+    nose_moves = params.landmarks[0, 1, 0] - params.translation[0, 0]  # what lies nearer moves farther
+    lag = (middle_of_teeth() - behind) * float(nose_moves.sign()) / float(params.scale[0])
+    assert 0.01 < lag < 0.13 * abs(np.sin(yaw)) + 0.02  # less where lips hide a part of the row
 
 
 def test_eyeballs_are_the_portraits(portrait: Portrait) -> None:

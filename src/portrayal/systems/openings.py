@@ -28,8 +28,8 @@ class Openings:
         Args:
             open_eyes: also eyeballs that the portrait shows, and not only those that it has shut, and the mouth.
         """
-        landmarks, plane = to_array(portrait.params.landmarks[0]), Pose.of(portrait.params, 0).plane
-        return cls(find_insides(to_picture(portrait.image), landmarks, plane, open_eyes=open_eyes))
+        landmarks, pose = to_array(portrait.params.landmarks[0]), Pose.of(portrait.params, 0)
+        return cls(find_insides(to_picture(portrait.image), landmarks, pose, open_eyes=open_eyes))
 
     def fill(self, drawn: Tensor, params: FaceParams) -> Tensor:
         """
@@ -41,5 +41,5 @@ class Openings:
         """
         frames = drawn.movedim(1, -1).float().cpu().numpy().copy(order="C")  # which is drawn into
         for i, frame in enumerate(frames):
-            draw_insides(frame, self._insides, to_array(params.landmarks[i]), Pose.of(params, i).plane)
+            draw_insides(frame, self._insides, to_array(params.landmarks[i]), Pose.of(params, i))
         return torch.from_numpy(frames).movedim(-1, 1).to(drawn.device)

@@ -82,7 +82,7 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
         reach=config.jaw_reach,
     )
     triangles = np.concatenate([model.face_triangles.cpu().numpy(), rings.triangles])
-    insides = find_insides(texture, landmarks, pose.plane)
+    insides = find_insides(texture, landmarks, pose)
     lips = [LIPS_INNER] if insides.mouth.shown > 0 else []
     skin = close_openings(texture, landmarks, (RIGHT_EYE, LEFT_EYE, *lips))
     edges = model.lash_edges.cpu().numpy()
@@ -127,7 +127,7 @@ def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, in
     """One frame: (h, w, 3) float32 [0, 1]."""
     rest, vertices = move_mesh(source, params, index)
     frame = read_source(source.texture, _displacement(model, source, rest, vertices), model.config.map_step)
-    draw_insides(frame, source.insides, to_array(params.landmarks[index]), Pose.of(params, index).plane)
+    draw_insides(frame, source.insides, to_array(params.landmarks[index]), Pose.of(params, index))
     return frame
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from portrayal.systems.meshwarp.eyes import Eye, build_eyes, render_eyes, shut_lids
 from portrayal.systems.meshwarp.layers import Array, Picture
+from portrayal.systems.meshwarp.mesh import Pose
 from portrayal.systems.meshwarp.mouth import Mouth, build_mouth, render_mouth
 
 
@@ -17,26 +18,25 @@ class Insides:
 
     landmarks: Array
     """(478, 3) pixels of its picture."""
-    plane: Array
-    """(2, 2) of its `mesh.Pose`."""
+    pose: Pose
     eyes: tuple[Eye | None, Eye | None]
     """None stays as somebody else draws it."""
     mouth: Mouth
 
 
-def find_insides(image: Picture, landmarks: Array, plane: Array, *, open_eyes: bool = True) -> Insides:
+def find_insides(image: Picture, landmarks: Array, pose: Pose, *, open_eyes: bool = True) -> Insides:
     """
     Args:
-        image: (h, w, 3) [0, 1]. landmarks, plane: as of `Insides`.
+        image: (h, w, 3) [0, 1]. landmarks, pose: as of `Insides`.
         open_eyes: also eyeballs that the picture shows, and not only those that it has shut.
     """
     right, left = (eye if open_eyes or eye.drawn else None for eye in build_eyes(image, landmarks))
-    return Insides(landmarks, plane, (right, left), build_mouth(image, landmarks, plane))
+    return Insides(landmarks, pose, (right, left), build_mouth(image, landmarks, pose))
 
 
-def draw_insides(frame: Picture, insides: Insides, landmarks: Array, plane: Array) -> None:
-    """Draw them into a frame (h, w, 3) with other landmarks (478, 3) and another plane, in place."""
-    turn = insides.plane @ np.linalg.inv(plane)
+def draw_insides(frame: Picture, insides: Insides, landmarks: Array, pose: Pose) -> None:
+    """Draw them into a frame (h, w, 3) with other landmarks (478, 3) and another pose, in place."""
+    turn = insides.pose.plane @ np.linalg.inv(pose.plane)
     landmarks = shut_lids(insides.landmarks, landmarks)
     render_eyes(frame, insides.eyes, insides.landmarks, landmarks, turn)
-    render_mouth(frame, insides.mouth, insides.landmarks, landmarks, turn, plane)
+    render_mouth(frame, insides.mouth, insides.landmarks, landmarks, turn, pose)

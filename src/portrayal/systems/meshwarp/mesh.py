@@ -59,6 +59,12 @@ class Pose:
         plane: Array = self.scale * self.rotation[:2, :2]
         return plane
 
+    @property
+    def depth(self) -> Array:
+        """(2,): the shift in the picture of what lies a head unit farther back in the head."""
+        depth: Array = self.scale * self.rotation[:2, 2]
+        return depth
+
 
 @dataclass(frozen=True)
 class Lashes:

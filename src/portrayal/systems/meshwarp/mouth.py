@@ -27,8 +27,11 @@ from portrayal.systems.meshwarp.layers import (
     read_affine,
     smoothstep,
 )
+from portrayal.systems.meshwarp.mesh import Pose
 
 NOSE_BASE = (2, 97, 326)
+TEETH_DEPTH = 0.13
+"""How far the teeth lie behind the base of the nose, head units."""
 JAW = (152, 148, 377, 175, 199)
 """Points of the chin."""
 TEXTURE = (-0.4, -0.1, 0.4, 0.7)
@@ -74,18 +77,20 @@ class Mouth:
     """Where the closed lips meet, y in the mouth frame."""
     gap: float
     """Height of the source's opening, head units."""
+    behind: Array
+    """(2,) pixels of the source from the base of the nose to where the teeth lie behind it."""
     blur: float
     """Standard deviation of the picture's own blur, pixels."""
 
 
-def build_mouth(image: Picture, landmarks: Array, plane: Array) -> Mouth:
+def build_mouth(image: Picture, landmarks: Array, pose: Pose) -> Mouth:
     """Prepare the inside of the mouth.
 
     Args:
-        image: (h, w, 3) [0, 1]. landmarks: (478, 3) pixels.
-        plane: (2, 2) mouth frame to pixels of the source (`Pose.plane`).
+        image: (h, w, 3) [0, 1]. landmarks: (478, 3) pixels. pose: of the source.
     """
     height, width = image.shape[:2]
+    plane = pose.plane
     unit = float(np.sqrt(abs(np.linalg.det(plane))))
     gap = lip_gap(landmarks, plane)
     shown = float(smoothstep(np.array(gap), 0.035, 0.075))
@@ -117,18 +122,21 @@ def build_mouth(image: Picture, landmarks: Array, plane: Array) -> Mouth:
     upper = _draw_teeth(UPPER, tooth, gum, downwards=True)
     lower = _draw_lower(tooth, gum)
     blur = _picture_blur(image, landmarks, unit)
-    return Mouth(upper, lower, cavity, box, exact, clean, shown, keep, throat, line, gap, blur)
+    return Mouth(
+        upper, lower, cavity, box, exact, clean, shown, keep, throat, line, gap, TEETH_DEPTH * pose.depth, blur
+    )
 
 
-def render_mouth(frame: Picture, mouth: Mouth, source: Array, driving: Array, turn: Array, plane: Array) -> None:
+def render_mouth(frame: Picture, mouth: Mouth, source: Array, driving: Array, turn: Array, pose: Pose) -> None:
     """Draw the inside of the mouth between the driving lips, in place.
 
     Args:
         frame: (h, w, 3). source, driving: (478, 3) landmarks.
         turn: (2, 2) shifts in the driving picture to shifts in the source.
-        plane: (2, 2) mouth frame to driving pixels.
+        pose: of the frame.
     """
     height, width = frame.shape[:2]
+    plane, behind = pose.plane, TEETH_DEPTH * pose.depth
     unit = float(np.sqrt(abs(np.linalg.det(plane))))
     gap = lip_gap(driving, plane)
     grown = float(smoothstep(np.array(gap - mouth.gap), 0.004, 0.035))
@@ -138,12 +146,13 @@ def render_mouth(frame: Picture, mouth: Mouth, source: Array, driving: Array, tu
     if strength <= 0 or gap < 0.004 or box.empty:
         return
     mask = opening_mask(opening, box)
-    inner = _interior(mouth, box, driving, plane, jaw_drop(mouth, source, driving, turn, plane))
+    teeth = driving[list(NOSE_BASE), :2].mean(0) + behind
+    inner = _interior(mouth, box, teeth, plane, jaw_drop(mouth, source, driving, turn, plane))
     inner[..., :3] *= _shade(mask, unit)[..., None]
     if mouth.blur > 0.3:
         inner = cv2.GaussianBlur(inner, (0, 0), mouth.blur)
     if mouth.shown > 0:
-        _add_own_inside(inner, mouth, box, source, driving, turn, gap)
+        _add_own_inside(inner, mouth, box, source, driving, turn, gap, behind)
     blend(frame, box, inner, mask * strength)
 
 
@@ -173,10 +182,10 @@ def _to_mouth(points: Array, landmarks: Array, plane: Array) -> Array:
     return np.linalg.solve(plane, (points - landmarks[list(NOSE_BASE), :2].mean(0)).T).T
 
 
-def _interior(mouth: Mouth, box: Box, driving: Array, plane: Array, drop: float) -> Picture:
-    """(h, w, 3) what lies behind the lips, unshaded."""
+def _interior(mouth: Mouth, box: Box, origin: Array, plane: Array, drop: float) -> Picture:
+    """(h, w, 3) what lies behind the lips, unshaded; `origin` (2,) is that of the mouth frame, as deep as the teeth."""
     to_texture = DENSITY * np.linalg.inv(plane)
-    base = -to_texture @ driving[list(NOSE_BASE), :2].mean(0)
+    base = -to_texture @ origin
     base += (-TEXTURE[0] * DENSITY, (TEXTURE_LINE - TEXTURE[1] - mouth.line) * DENSITY)
     inner = np.empty((*box.shape, 3), np.float32)
     inner[:] = mouth.cavity
@@ -187,15 +196,15 @@ def _interior(mouth: Mouth, box: Box, driving: Array, plane: Array, drop: float)
 
 
 def _add_own_inside(
-    inner: Picture, mouth: Mouth, box: Box, source: Array, driving: Array, turn: Array, gap: float
+    inner: Picture, mouth: Mouth, box: Box, source: Array, driving: Array, turn: Array, gap: float, behind: Array
 ) -> None:
     """Lay the source's own inside over the drawn one: rows of teeth stay rigid, an open throat stretches along."""
     deep = mouth.throat
     stretch = (max(gap, 0.02) / max(mouth.gap, 0.02)) ** deep
     lip_source, lip_driving = source[[82, 13, 312], :2].mean(0), driving[[82, 13, 312], :2].mean(0)
     base_source, base_driving = source[list(NOSE_BASE), :2].mean(0), driving[list(NOSE_BASE), :2].mean(0)
-    anchor_source = base_source + deep * (lip_source - base_source)
-    anchor_driving = base_driving + deep * (lip_driving - base_driving)
+    anchor_source = base_source + mouth.behind + deep * (lip_source - base_source)
+    anchor_driving = base_driving + behind + deep * (lip_driving - base_driving)
     down = source[152, :2] - source[10, :2]
     down = down / max(np.linalg.norm(down), 1e-6)
     matrix = (np.eye(2) + (1 / stretch - 1) * np.outer(down, down)) @ turn
