@@ -59,19 +59,26 @@ class Eye:
     """The source shows this eye shut, so that white and iris are drawn."""
 
 
-def build_eyes(image: Picture, landmarks: Array) -> tuple[Eye, Eye]:
+def build_eyes(image: Picture, landmarks: Array, *, open_eyes: bool = True) -> tuple[Eye | None, Eye | None]:
     """Take both eyes out of the source.
 
     Args:
         image: (h, w, 3) [0, 1]. landmarks: (478, 3) pixels.
+        open_eyes: also those that the source shows; else None for them.
     """
-    right, left = (_build_eye(image, landmarks, *names) for names in EYES)
+    right, left = (_build_eye(image, landmarks, *names, open_eyes=open_eyes) for names in EYES)
     return right, left
 
 
 def _build_eye(
-    image: Picture, landmarks: Array, contour: tuple[int, ...], corners: tuple[int, ...], rim: tuple[int, ...]
-) -> Eye:
+    image: Picture,
+    landmarks: Array,
+    contour: tuple[int, ...],
+    corners: tuple[int, ...],
+    rim: tuple[int, ...],
+    *,
+    open_eyes: bool,
+) -> Eye | None:
     height, width = image.shape[:2]
     lids, ends, iris = landmarks[list(contour), :2], landmarks[list(corners), :2], landmarks[list(rim), :2]
     size = float(np.linalg.norm(ends[1] - ends[0]))
@@ -89,6 +96,8 @@ def _build_eye(
         core = visible > 0.9
     iris_seen = core & (distance < IRIS_EDGE[1])
     drawn = bool((iris_seen & (distance < 1)).sum() < 0.2 * np.pi * radius[0] * radius[1])
+    if not (drawn or open_eyes):
+        return None
     white_seen = core & (distance > IRIS_EDGE[0])
     if drawn or white_seen.sum() < 3:
         white = np.broadcast_to(_plain_white(image, landmarks), pixels.shape).copy()

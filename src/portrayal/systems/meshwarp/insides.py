@@ -30,8 +30,8 @@ def find_insides(image: Picture, landmarks: Array, pose: Pose, *, open_eyes: boo
         image: (h, w, 3) [0, 1]. landmarks, pose: as of `Insides`.
         open_eyes: also eyeballs that the picture shows, and not only those that it has shut.
     """
-    right, left = (eye if open_eyes or eye.drawn else None for eye in build_eyes(image, landmarks))
-    return Insides(landmarks, pose, (right, left), build_mouth(image, landmarks, pose))
+    eyes = build_eyes(image, landmarks, open_eyes=open_eyes)
+    return Insides(landmarks, pose, eyes, build_mouth(image, landmarks, pose))
 
 
 def draw_insides(frame: Picture, insides: Insides, landmarks: Array, pose: Pose) -> None:

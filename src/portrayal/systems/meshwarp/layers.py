@@ -98,9 +98,9 @@ def fill_smoothly(image: Picture, known: NDArray[np.bool_], sigma: float = 1.0) 
     """
     filled, have = image.copy(), known.copy()
     weight = known.astype(np.float32)
+    weighted = image * weight[..., None]
     while not have.all():
-        total = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-        mean = cv2.GaussianBlur(image * weight[..., None], (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+        total, mean = _blur(weight, sigma), _blur(weighted, sigma)
         new = ~have & (total > 0.02)
         filled[new] = mean.reshape(image.shape)[new] / total[new, None]
         have |= new
@@ -110,6 +110,19 @@ def fill_smoothly(image: Picture, known: NDArray[np.bool_], sigma: float = 1.0) 
             break
     smooth = cv2.GaussianBlur(filled, (0, 0), 1.0)
     return np.where(known[..., None], image, smooth)
+
+
+def _blur(picture: Picture, sigma: float) -> Picture:
+    """Gaussian blur with nothing around the picture; wide ones of a smaller picture."""
+    step = max(1, int(sigma / 3))
+    size = picture.shape[1::-1]
+    small = (
+        picture
+        if step == 1
+        else cv2.resize(picture, (-(-size[0] // step), -(-size[1] // step)), interpolation=cv2.INTER_AREA)
+    )
+    blurred = cv2.GaussianBlur(small, (0, 0), sigma / step, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(blurred if step == 1 else cv2.resize(blurred, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def picture_window(image: Picture) -> Box:

@@ -9,6 +9,7 @@ Convention: "mouth frame" = x right, y down along the head's own axes, head unit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -40,15 +41,16 @@ TEXTURE_LINE = 0.3
 DENSITY = 320
 """Pixels of the drawn teeth per head unit."""
 
-# Per tooth from the middle outwards: visible width, biting edge below the lips' line, height; head units (9 cm).
-UPPER = (
+Row = tuple[tuple[float, float, float], ...]
+"""Per tooth from the middle outwards: visible width, biting edge below the lips' line, height; head units (9 cm)."""
+UPPER: Row = (
     (0.093, 0.044, 0.118),
     (0.072, 0.036, 0.104),
     (0.062, 0.040, 0.112),
     (0.046, 0.030, 0.092),
     (0.034, 0.022, 0.086),
 )
-LOWER = ((0.058, 0.012, 0.1), (0.062, 0.012, 0.1), (0.06, 0.006, 0.1), (0.046, 0.014, 0.09), (0.036, 0.02, 0.08))
+LOWER: Row = ((0.058, 0.012, 0.1), (0.062, 0.012, 0.1), (0.06, 0.006, 0.1), (0.046, 0.014, 0.09), (0.036, 0.02, 0.08))
 
 
 @dataclass(frozen=True)
@@ -251,24 +253,25 @@ def _tones(image: Picture, landmarks: Array) -> tuple[Picture, Picture, Picture]
     return tooth.astype(np.float32), gum.astype(np.float32), cavity.astype(np.float32)
 
 
-def _draw_teeth(
-    row: tuple[tuple[float, float, float], ...], tooth: Picture, gum: Picture, *, downwards: bool
-) -> Picture:
-    """One row of teeth with gum over `TEXTURE`.
+def _draw_teeth(row: Row, tooth: Picture, gum: Picture, *, downwards: bool) -> Picture:
+    """One row of teeth with gum over `TEXTURE`, of these colours (3,): (h, w, 4) colour and coverage."""
+    of_tooth, of_gum, cover = _shade_teeth(row, downwards)
+    return np.dstack([of_tooth[..., None] * tooth + of_gum[..., None] * gum, cover])
+
+
+@lru_cache(maxsize=2)
+def _shade_teeth(row: Row, downwards: bool) -> tuple[Picture, Picture, Picture]:
+    """How much light of teeth and of gum is where, and the coverage, (h, w) each.
 
     Args:
-        row: (width, edge, height) per tooth from the middle outwards.
         downwards: True for the upper row (biting edge below), False for the lower.
-
-    Returns:
-        (h, w, 4) colour and coverage.
     """
     left, top, right, bottom = TEXTURE
     columns, rows = round((right - left) * DENSITY), round((bottom - top) * DENSITY)
     x = np.abs(left + (np.arange(columns) + 0.5) / DENSITY)[None]
     y = (top + (np.arange(rows) + 0.5) / DENSITY)[:, None] - TEXTURE_LINE
     sign = 1.0 if downwards else -1.0
-    colour = np.broadcast_to(gum, (rows, columns, 3)).copy()
+    of_tooth, of_gum = np.zeros((rows, columns)), np.ones((rows, columns))
     reach = sum(t[0] for t in row)
     cover = np.zeros((rows, columns))
     start = 0.0
@@ -284,13 +287,12 @@ def _draw_teeth(
         rounding = (1 - 0.10 * u * u) * between
         fall = 1 - 0.42 * smoothstep(np.broadcast_to(x, inside.shape), 0.08, 0.34)
         glow = 0.94 + 0.06 * np.cos(np.clip(root / length, 0, 1) * np.pi)
-        lit = tooth * (rounding * fall * glow)[..., None]
-        mixed = gum * fall[..., None] * (1 - on_tooth[..., None]) + lit * on_tooth[..., None]
-        colour = np.where(inside[..., None], mixed, colour)
+        of_tooth = np.where(inside, rounding * fall * glow * on_tooth, of_tooth)
+        of_gum = np.where(inside, fall * (1 - on_tooth), of_gum)
         cover = np.where(inside, shape, cover)
         start += width
     cover = cover * (1 - smoothstep(np.broadcast_to(x, cover.shape), reach - 0.05, reach))
-    return np.dstack([colour, cover]).astype(np.float32)
+    return of_tooth.astype(np.float32), of_gum.astype(np.float32), cover.astype(np.float32)
 
 
 def _draw_lower(tooth: Picture, gum: Picture) -> Picture:
