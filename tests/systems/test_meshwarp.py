@@ -21,7 +21,15 @@ from portrayal.face.topology import (
 from portrayal.media.image import read_image, to_tensor
 from portrayal.systems import meshwarp
 from portrayal.systems.meshwarp.animate import move_mesh
-from portrayal.systems.meshwarp.layers import Box, box_around, fill_smoothly, picture_window, polygon_mask, read_affine
+from portrayal.systems.meshwarp.layers import (
+    Box,
+    box_around,
+    fill_smoothly,
+    fit_affine,
+    picture_window,
+    polygon_mask,
+    read_affine,
+)
 from portrayal.systems.meshwarp.raster import backward_displacement, read_source, texture_density
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait
 
@@ -351,6 +359,14 @@ def test_read_affine_shifts_by_whole_pixels():
     texture = np.random.default_rng(0).random((20, 20, 3), dtype=np.float32)
     box = box_around(np.array([[4.0, 5], [9, 12]]), 0, 20, 20)
     np.testing.assert_allclose(read_affine(texture, box, np.eye(2), np.array([2.0, 3])), texture[8:15, 6:11], atol=1e-6)
+
+
+def test_an_affine_map_is_found_again() -> None:
+    rng = np.random.default_rng(0)
+    points, matrix, offset = rng.normal(size=(12, 2)) * 40, rng.normal(size=(2, 2)), rng.normal(size=2) * 100
+    found = fit_affine(points, points @ matrix.T + offset)
+    np.testing.assert_allclose(found[0], matrix, atol=1e-9)
+    np.testing.assert_allclose(found[1], offset, atol=1e-7)
 
 
 def test_fill_keeps_the_known_and_stays_between():

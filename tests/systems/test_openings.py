@@ -46,6 +46,17 @@ def test_an_opened_mouth_shows_its_inside_and_a_shut_one_stays(portrait: Portrai
     torch.testing.assert_close(opened[:, mouth == 0], drawn[1][:, mouth == 0])
 
 
+def test_a_mouth_that_only_turns_stays_as_it_is_drawn(portrait: Portrait) -> None:
+    """What networks make of the portrait's own teeth is right there, and turned as it should be."""
+    speaking = Portrait(portrait.image, apply_edit(portrait.params, Edit(mouth_open=0.6)))
+    openings = Openings.of(speaking, open_eyes=False)
+    params = FaceParams.cat([apply_edit(speaking.params, edit) for edit in (Edit(yaw=0.5, roll=0.2), Edit(smile=0.8))])
+    drawn = green(portrait.image, 2)
+    turned, smiling = openings.fill(drawn, params)
+    torch.testing.assert_close(turned, drawn[0])
+    assert int((greenness(smiling) < 0.5).sum()) > 50
+
+
 @pytest.mark.parametrize("yaw", [0.5, -0.5])
 def test_teeth_lie_behind_the_lips(portrait: Portrait, yaw: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the head turns they go less far, by what is between their depth and that of the base of the nose."""

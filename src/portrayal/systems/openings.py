@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from portrayal.systems.meshwarp.insides import Insides, draw_insides, find_insides
-from portrayal.systems.meshwarp.layers import to_array, to_picture
-from portrayal.systems.meshwarp.mesh import Pose
+from portrayal.systems.meshwarp.layers import to_picture
+from portrayal.systems.meshwarp.mesh import Face
 from portrayal.types import FaceParams, Portrait
 
 
@@ -28,8 +28,7 @@ class Openings:
         Args:
             open_eyes: also eyeballs that the portrait shows, and not only those that it has shut, and the mouth.
         """
-        landmarks, pose = to_array(portrait.params.landmarks[0]), Pose.of(portrait.params, 0)
-        return cls(find_insides(to_picture(portrait.image), landmarks, pose, open_eyes=open_eyes))
+        return cls(find_insides(to_picture(portrait.image), Face.of(portrait.params, 0), open_eyes=open_eyes))
 
     def fill(self, drawn: Tensor, params: FaceParams) -> Tensor:
         """
@@ -37,9 +36,9 @@ class Openings:
             drawn: (t, 3, h, w) in [0, 1], lids and lips where `params` has them. params: of t frames, in its pixels.
 
         Returns:
-            (t, 3, h, w) float32.
+            (t, 3, h, w) float32. A mouth that is no other than the portrait's, perhaps turned, stays as it is drawn.
         """
         frames = drawn.movedim(1, -1).float().cpu().numpy().copy(order="C")  # which is drawn into
         for i, frame in enumerate(frames):
-            draw_insides(frame, self._insides, to_array(params.landmarks[i]), Pose.of(params, i))
+            draw_insides(frame, self._insides, Face.of(params, i), unchanged=False)
         return torch.from_numpy(frames).movedim(-1, 1).to(drawn.device)

@@ -22,7 +22,16 @@ from portrayal.systems.meshwarp.eyes import shut_lids
 from portrayal.systems.meshwarp.hidden import HiddenSkin, find_hidden_skin, lend_texture
 from portrayal.systems.meshwarp.insides import Insides, draw_insides, find_insides
 from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, picture_window, to_array, to_picture
-from portrayal.systems.meshwarp.mesh import FACE_POINTS, Pose, Rings, build_rings, lash_shares, move_rings, place_lashes
+from portrayal.systems.meshwarp.mesh import (
+    FACE_POINTS,
+    Face,
+    Pose,
+    Rings,
+    build_rings,
+    lash_shares,
+    move_rings,
+    place_lashes,
+)
 from portrayal.systems.meshwarp.model import MeshWarp
 from portrayal.systems.meshwarp.raster import backward_displacement, read_source, texture_density
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
@@ -82,7 +91,7 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
         reach=config.jaw_reach,
     )
     triangles = np.concatenate([model.face_triangles.cpu().numpy(), rings.triangles])
-    insides = find_insides(texture, landmarks, pose)
+    insides = find_insides(texture, Face(landmarks, pose))
     lips = [LIPS_INNER] if insides.mouth.shown > 0 else []
     skin = close_openings(texture, landmarks, (RIGHT_EYE, LEFT_EYE, *lips))
     edges = model.lash_edges.cpu().numpy()
@@ -127,7 +136,7 @@ def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, in
     """One frame: (h, w, 3) float32 [0, 1]."""
     rest, vertices = move_mesh(source, params, index)
     frame = read_source(source.texture, _displacement(model, source, rest, vertices), model.config.map_step)
-    draw_insides(frame, source.insides, to_array(params.landmarks[index]), Pose.of(params, index))
+    draw_insides(frame, source.insides, Face.of(params, index))
     return frame
 
 

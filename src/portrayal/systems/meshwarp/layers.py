@@ -89,6 +89,14 @@ def read_affine(texture: Picture, box: Box, matrix: Array, offset: Array) -> Pic
     return cv2.warpAffine(texture, affine, box.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
+def fit_affine(places: Array, others: Array) -> tuple[Array, Array]:
+    """The matrix (2, 2) and offset (2,) that bring places (n, 2) nearest to others (n, 2)."""
+    middle, other = places.mean(0), others.mean(0)
+    solved = np.linalg.lstsq(places - middle, others - other, rcond=None)[0]
+    matrix: Array = solved.T
+    return matrix, other - matrix @ middle
+
+
 def fill_smoothly(image: Picture, known: NDArray[np.bool_], sigma: float = 1.0) -> Picture:
     """The same picture where `known`, elsewhere the weighted mean of known pixels, of nearer ones first.
 

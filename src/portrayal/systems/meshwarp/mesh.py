@@ -67,6 +67,20 @@ class Pose:
 
 
 @dataclass(frozen=True)
+class Face:
+    """Where a face is in one frame."""
+
+    landmarks: Array
+    """(478, 3) pixels."""
+    pose: Pose
+
+    @classmethod
+    def of(cls, params: FaceParams, index: int) -> Self:
+        """That of frame `index`."""
+        return cls(to_array(params.landmarks[index]), Pose.of(params, index))
+
+
+@dataclass(frozen=True)
 class Lashes:
     """Extra vertices on the edges that leave the upper lids, so that a closing lid unrolls skin and not lashes."""
 

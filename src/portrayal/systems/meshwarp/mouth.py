@@ -8,6 +8,7 @@ Convention: "mouth frame" = x right, y down along the head's own axes, head unit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,16 +24,21 @@ from portrayal.systems.meshwarp.layers import (
     blend,
     box_around,
     fill_smoothly,
+    fit_affine,
     opening_mask,
     polygon_mask,
     read_affine,
     smoothstep,
 )
-from portrayal.systems.meshwarp.mesh import Pose
+from portrayal.systems.meshwarp.mesh import Face
 
 NOSE_BASE = (2, 97, 326)
+UPPER_LIP, LOWER_LIP = (82, 13, 312), (87, 14, 317)
+"""The middle of the inner rims."""
 TEETH_DEPTH = 0.13
 """How far the teeth lie behind the base of the nose, head units."""
+CHANGE = (0.005, 0.03)
+"""Head units by which the inner lips move on the mean where their shape begins to be another, and where it is."""
 JAW = (152, 148, 377, 175, 199)
 """Points of the chin."""
 TEXTURE = (-0.4, -0.1, 0.4, 0.7)
@@ -79,24 +85,22 @@ class Mouth:
     """Where the closed lips meet, y in the mouth frame."""
     gap: float
     """Height of the source's opening, head units."""
-    behind: Array
-    """(2,) pixels of the source from the base of the nose to where the teeth lie behind it."""
     blur: float
     """Standard deviation of the picture's own blur, pixels."""
 
 
-def build_mouth(image: Picture, landmarks: Array, pose: Pose) -> Mouth:
+def build_mouth(image: Picture, face: Face) -> Mouth:
     """Prepare the inside of the mouth.
 
     Args:
-        image: (h, w, 3) [0, 1]. landmarks: (478, 3) pixels. pose: of the source.
+        image: (h, w, 3) [0, 1]. face: in it.
     """
     height, width = image.shape[:2]
-    plane = pose.plane
+    landmarks, plane = face.landmarks, face.pose.plane
     unit = float(np.sqrt(abs(np.linalg.det(plane))))
-    gap = lip_gap(landmarks, plane)
+    gap = lip_gap(face)
     shown = float(smoothstep(np.array(gap), 0.035, 0.075))
-    upper_lip = _to_mouth(landmarks[[82, 13, 312], :2], landmarks, plane)[:, 1].mean()
+    upper_lip = _to_mouth(face, UPPER_LIP)[:, 1].mean()
     line = float(upper_lip + 0.25 * gap if shown < 1 else upper_lip + 0.02)
 
     opening = landmarks[list(LIPS_INNER), :2]
@@ -124,68 +128,75 @@ def build_mouth(image: Picture, landmarks: Array, pose: Pose) -> Mouth:
     upper = _draw_teeth(UPPER, tooth, gum, downwards=True)
     lower = _draw_lower(tooth, gum)
     blur = _picture_blur(image, landmarks, unit)
-    return Mouth(
-        upper, lower, cavity, box, exact, clean, shown, keep, throat, line, gap, TEETH_DEPTH * pose.depth, blur
-    )
+    return Mouth(upper, lower, cavity, box, exact, clean, shown, keep, throat, line, gap, blur)
 
 
-def render_mouth(frame: Picture, mouth: Mouth, source: Array, driving: Array, turn: Array, pose: Pose) -> None:
+def render_mouth(frame: Picture, mouth: Mouth, source: Face, driving: Face, *, unchanged: bool = True) -> None:
     """Draw the inside of the mouth between the driving lips, in place.
 
     Args:
-        frame: (h, w, 3). source, driving: (478, 3) landmarks.
-        turn: (2, 2) shifts in the driving picture to shifts in the source.
-        pose: of the frame.
+        frame: (h, w, 3). source: the face in the picture that the mouth is from.
+        unchanged: also where the lips have the same shape as there; else less of it, the nearer they are to that.
     """
     height, width = frame.shape[:2]
-    plane, behind = pose.plane, TEETH_DEPTH * pose.depth
+    plane = driving.pose.plane
     unit = float(np.sqrt(abs(np.linalg.det(plane))))
-    gap = lip_gap(driving, plane)
-    grown = float(smoothstep(np.array(gap - mouth.gap), 0.004, 0.035))
-    strength = 1.0 if mouth.shown > 0 else grown
-    opening = driving[list(LIPS_INNER), :2]
+    gap = lip_gap(driving)
+    changed = change_of_lips(source, driving)
+    strength = 1.0 if unchanged else changed
+    if mouth.shown == 0:
+        strength *= float(smoothstep(np.array(gap - mouth.gap), 0.004, 0.035))
+    opening = driving.landmarks[list(LIPS_INNER), :2]
     box = box_around(opening, 2, width, height)
     if strength <= 0 or gap < 0.004 or box.empty:
         return
     mask = opening_mask(opening, box)
-    teeth = driving[list(NOSE_BASE), :2].mean(0) + behind
-    inner = _interior(mouth, box, teeth, plane, jaw_drop(mouth, source, driving, turn, plane))
+    inner = _interior(mouth, box, _teeth_origin(driving), plane, jaw_drop(mouth, source, driving))
     inner[..., :3] *= _shade(mask, unit)[..., None]
     if mouth.blur > 0.3:
         inner = cv2.GaussianBlur(inner, (0, 0), mouth.blur)
     if mouth.shown > 0:
-        _add_own_inside(inner, mouth, box, source, driving, turn, gap, behind)
+        _add_own_inside(inner, mouth, box, source, driving, changed)
     blend(frame, box, inner, mask * strength)
 
 
-def lip_gap(landmarks: Array, plane: Array) -> float:
+def lip_gap(face: Face) -> float:
     """Height of the opening in its middle, head units, never negative."""
-    rise = _to_mouth(landmarks[[87, 14, 317], :2], landmarks, plane) - _to_mouth(
-        landmarks[[82, 13, 312], :2], landmarks, plane
-    )
+    rise = _to_mouth(face, LOWER_LIP) - _to_mouth(face, UPPER_LIP)
     return max(0.0, float(rise[:, 1].mean()))
 
 
-def jaw_drop(mouth: Mouth, source: Array, driving: Array, turn: Array, plane: Array) -> float:
+def change_of_lips(source: Face, driving: Face) -> float:
+    """0 where the inner lips have the same shape in the head, 1 where they have another; turning is no change."""
+    before, now = (face.pose.picture_to_head(face.landmarks[list(LIPS_INNER)])[:, :2] for face in (source, driving))
+    apart = (now - now.mean(0)) - (before - before.mean(0))
+    return float(smoothstep(np.linalg.norm(apart, axis=1).mean(), *CHANGE))
+
+
+def jaw_drop(mouth: Mouth, source: Face, driving: Face) -> float:
     """How far the lower teeth are below their place in a shut mouth, head units, never negative.
 
     The chin leads, as lips may part over teeth that stay together, but the lower lip hides most of the lower teeth.
     """
-    chin_source, chin_driving = source[list(JAW), :2].mean(0), driving[list(JAW), :2].mean(0)
-    base_source, base_driving = source[list(NOSE_BASE), :2].mean(0), driving[list(NOSE_BASE), :2].mean(0)
-    fall = np.linalg.solve(turn @ plane, chin_source - base_source)
-    drop = np.linalg.solve(plane, chin_driving - base_driving) - fall
-    lip_drop = float(_to_mouth(driving[[87, 14, 317], :2], driving, plane)[:, 1].mean()) - mouth.line
-    return max(0.0, float(drop[1]) + (0.8 * mouth.gap if mouth.shown > 0 else 0.0), lip_drop - 0.03)
+    before, now = (float(_to_mouth(face, JAW)[:, 1].mean()) for face in (source, driving))
+    lip_drop = float(_to_mouth(driving, LOWER_LIP)[:, 1].mean()) - mouth.line
+    return max(0.0, now - before + (0.8 * mouth.gap if mouth.shown > 0 else 0.0), lip_drop - 0.03)
 
 
-def _to_mouth(points: Array, landmarks: Array, plane: Array) -> Array:
-    """Pixels (n, 2) to the mouth frame."""
-    return np.linalg.solve(plane, (points - landmarks[list(NOSE_BASE), :2].mean(0)).T).T
+def _to_mouth(face: Face, points: Sequence[int]) -> Array:
+    """Landmarks in the mouth frame, (n, 2)."""
+    origin = face.landmarks[list(NOSE_BASE), :2].mean(0)
+    return np.linalg.solve(face.pose.plane, (face.landmarks[list(points), :2] - origin).T).T
+
+
+def _teeth_origin(face: Face) -> Array:
+    """(2,) that of the mouth frame, as deep as the teeth, in the picture."""
+    origin: Array = face.landmarks[list(NOSE_BASE), :2].mean(0) + TEETH_DEPTH * face.pose.depth
+    return origin
 
 
 def _interior(mouth: Mouth, box: Box, origin: Array, plane: Array, drop: float) -> Picture:
-    """(h, w, 3) what lies behind the lips, unshaded; `origin` (2,) is that of the mouth frame, as deep as the teeth."""
+    """(h, w, 3) what lies behind the lips, unshaded; `origin` as of `_teeth_origin`."""
     to_texture = DENSITY * np.linalg.inv(plane)
     base = -to_texture @ origin
     base += (-TEXTURE[0] * DENSITY, (TEXTURE_LINE - TEXTURE[1] - mouth.line) * DENSITY)
@@ -197,31 +208,24 @@ def _interior(mouth: Mouth, box: Box, origin: Array, plane: Array, drop: float) 
     return inner
 
 
-def _add_own_inside(
-    inner: Picture, mouth: Mouth, box: Box, source: Array, driving: Array, turn: Array, gap: float, behind: Array
-) -> None:
-    """Lay the source's own inside over the drawn one: rows of teeth stay rigid, an open throat stretches along."""
-    deep = mouth.throat
-    stretch = (max(gap, 0.02) / max(mouth.gap, 0.02)) ** deep
-    lip_source, lip_driving = source[[82, 13, 312], :2].mean(0), driving[[82, 13, 312], :2].mean(0)
-    base_source, base_driving = source[list(NOSE_BASE), :2].mean(0), driving[list(NOSE_BASE), :2].mean(0)
-    anchor_source = base_source + mouth.behind + deep * (lip_source - base_source)
-    anchor_driving = base_driving + behind + deep * (lip_driving - base_driving)
-    down = source[152, :2] - source[10, :2]
+def _add_own_inside(inner: Picture, mouth: Mouth, box: Box, source: Face, driving: Face, changed: float) -> None:
+    """Lay the source's own inside over the drawn one: rows of teeth stay rigid, an open throat stretches along, and
+    where the lips have not changed all goes with them."""
+    deep, corner = mouth.throat, (mouth.box.left, mouth.box.top)
+    stretch = (max(lip_gap(driving), 0.02) / max(mouth.gap, 0.02)) ** deep
+    anchors = [
+        (1 - deep) * _teeth_origin(face) + deep * face.landmarks[list(UPPER_LIP), :2].mean(0)
+        for face in (source, driving)
+    ]
+    down = source.landmarks[152, :2] - source.landmarks[10, :2]
     down = down / max(np.linalg.norm(down), 1e-6)
+    turn = source.pose.plane @ np.linalg.inv(driving.pose.plane)
     matrix = (np.eye(2) + (1 / stretch - 1) * np.outer(down, down)) @ turn
-    offset = anchor_source - matrix @ anchor_driving - (mouth.box.left, mouth.box.top)
-
-    lips = list(LIPS_INNER)
-    shape_source = source[lips, :2] - base_source
-    shape_driving = (driving[lips, :2] - base_driving) @ turn.T
-    unit = np.linalg.norm(source[263, :2] - source[33, :2])
-    moved = float(np.abs(shape_driving - shape_source).mean()) / max(float(unit), 1e-6)
-    changed = float(smoothstep(np.array(moved), 0.002, 0.03))
-    clean = read_affine(mouth.clean, box, matrix, offset)
+    clean = read_affine(mouth.clean, box, matrix, anchors[0] - matrix @ anchors[1] - corner)
     inner += mouth.shown * mouth.keep * clean[..., 3:] * (clean[..., :3] - inner)
     if changed < 1:
-        inner += (1 - changed) * (read_affine(mouth.exact, box, matrix, offset) - inner)
+        matrix, offset = fit_affine(*(face.landmarks[[*LIPS_INNER, *LIPS_OUTER], :2] for face in (driving, source)))
+        inner += (1 - changed) * (read_affine(mouth.exact, box, matrix, offset - corner) - inner)
 
 
 def _shade(mask: Picture, unit: float) -> Picture:
