@@ -8,11 +8,12 @@ import torch
 from portrayal.errors import InputError
 from portrayal.face.camera import world_to_picture
 from portrayal.nn.rendering.depth import depth_map
-from portrayal.nn.rendering.head import HALF_AXES, MIDDLE, seen_from, silhouette
+from portrayal.nn.rendering.head import HALF_AXES, MIDDLE, head_distance, seen_from, silhouette
 from portrayal.nn.rendering.rays import camera_rays
 from portrayal.systems.export3d.config import Config, RendererConfig
 from portrayal.systems.export3d.detail import (
     NECK,
+    RIM,
     Background,
     Lift,
     SourceView,
@@ -20,11 +21,14 @@ from portrayal.systems.export3d.detail import (
     fetch,
     left_behind,
     places_in_source,
+    rim_places,
+    sample,
     without_fog,
 )
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.generator import TriplaneGenerator
 from portrayal.systems.export3d.renderer import Renderer
+from portrayal.types import Depth
 from tests.systems.export3d.cameras import camera
 
 TINY = Config.tiny()
@@ -178,6 +182,27 @@ def test_fog_that_the_source_shows_something_else_in_the_place_of_is_nothing(nea
     found = without_fog(torch.full((1, 1, 4, 4), opacity), moved, places, source, wall)
     assert found.shape == (1, 1, side, side)
     torch.testing.assert_close(found, torch.full_like(found, left), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("z", [0.2, -0.25])
+def test_the_back_of_the_head_is_fetched_from_the_rim_of_what_the_source_shows(z):
+    """What the source covers with a face has another place, farther out; the face itself stays in its own."""
+    source, side = given(torch.rand(1, 3, 64, 64), camera()), 64
+    x, y = (0.15 * axis + 0.03 for axis in grid(side)[0])
+    points = torch.stack([x, y, torch.full_like(x, z)], -1).flatten(0, 1)[None]
+    places = places_in_source(points, torch.full((1, side**2, 2), 0.5), source.camera).mT.unflatten(-1, (side, side))
+    face = Depth(torch.full((1, 1, 16, 16), 0.2), torch.ones(1, 1, 16, 16))
+    found = rim_places(places, points, source, face)
+    if z > 0:
+        torch.testing.assert_close(found, places)
+        return
+    before, away = (sample(head_distance(source.camera, side=side), x).sqrt()[:, 0] for x in (places, found))
+    known = before > 0.35  # nearer to the middle there is no direction
+    assert float(known.float().mean()) > 0.5
+    torch.testing.assert_close(away[known], torch.full_like(away[known], RIM), atol=0.02, rtol=0)
+    middle = 2 * seen_from(source.camera, torch.tensor([MIDDLE]))[0].mT[..., None] - 1
+    outwards = torch.nn.functional.cosine_similarity(found - middle, places - middle, dim=1)
+    torch.testing.assert_close(outwards[known], torch.ones_like(outwards[known]), atol=1e-4, rtol=0)
 
 
 def test_what_is_fetched_reaches_to_the_border_of_the_picture():

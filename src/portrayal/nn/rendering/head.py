@@ -41,11 +41,17 @@ def silhouette(camera: Tensor, *, side: int, grown: float = 1.2) -> Tensor:
     Returns:
         (b, 1, side, side).
     """
+    return torch.sigmoid(SHARPNESS * (1 - head_distance(camera, side=side) / grown**2))
+
+
+@in_float32
+def head_distance(camera: Tensor, *, side: int) -> Tensor:
+    """How near rays come to the head's middle, in its half axes, squared: 1 on its rim. (b, 1, side, side)."""
     origins, directions = camera_rays(camera, height=side, width=side)
-    axes = origins.new_tensor(HALF_AXES) * grown
+    axes = origins.new_tensor(HALF_AXES)
     start, along = (origins - origins.new_tensor(MIDDLE)) / axes, directions / axes
     nearest = start.square().sum(-1) - (start * along).sum(-1).square() / along.square().sum(-1)
-    return torch.sigmoid(SHARPNESS * (1 - nearest)).unflatten(-1, (side, side))[:, None]
+    return nearest.unflatten(-1, (side, side))[:, None]
 
 
 @in_float32

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from portrayal.face.camera import world_to_picture
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.depth import nearness, resample_depth
-from portrayal.nn.rendering.head import front_points, seen_from, silhouette
+from portrayal.nn.rendering.head import MIDDLE, front_points, head_distance, seen_from, silhouette
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.layers import ConvBlock
 from portrayal.types import Depth
@@ -33,6 +33,12 @@ REACH = 0.4
 """How far the planes can move the place that a point is fetched from, in halves of the picture's side."""
 APART = (0.05, 0.1)
 """World units between a point and what the source shows in its place: it may be that, it cannot be that."""
+COVERED = (0.03, 0.1)
+"""World units behind what the source shows in its place from which on a point begins to be covered there, and is."""
+BACK = (-0.02, 0.06)
+"""z in the world up to which a point belongs to the back of the head, and from which on to the face."""
+RIM = 1.18
+"""Where the source shows what is around a head, in the half axes of its rough shape."""
 FOG = (0.5, 0.9)
 """Opacities up to which such a point is nothing, and from which on it is hidden skin or hair."""
 
@@ -54,6 +60,11 @@ class SourceView:
     def hidden(self) -> Tensor:
         """(b, 1, H, W): where the source shows its own head."""
         return silhouette(self.camera, side=self.picture.shape[-1])
+
+    @cached_property
+    def distance(self) -> Tensor:
+        """(b, 1, H, W) of `head.head_distance`."""
+        return head_distance(self.camera, side=self.picture.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,28 @@ def nearer_places(places: Tensor, misplaced: Tensor) -> Tensor:
     for _ in range(2):  # it is known in the source, where the places lead
         nearer = places - sample(misplaced, nearer)
     return nearer
+
+
+@in_float32
+def rim_places(places: Tensor, points: Tensor, source: SourceView, seen: Depth) -> Tensor:
+    """Places where the back of the head, which the source does not show, is fetched from the rim of what it shows.
+
+    A view that turns sees it beside the face. Where it is projected to, the source shows an ear or an eye.
+
+    Args:
+        places: (b, 2, H, W) of `places_in_source`. points: (b, H W, 3) world, what the view meets, with the source's
+            expression. seen: `OwnSight.seen` of the source.
+
+    Returns:
+        (b, 2, H, W): hair where the source has hair around the head, its background where it has none.
+    """
+    own = resample_depth(seen, places.movedim(1, -1)).nearness
+    covered = _rising(own - nearness(points, source.camera).view_as(own), *COVERED)
+    back = 1 - _rising(points[..., 2].view_as(own), *BACK)
+    middle = 2 * seen_from(source.camera, places.new_tensor([MIDDLE]))[0].mT[..., None] - 1
+    inside = sample(source.distance, places).clamp_min(0.1).sqrt()
+    rim = middle + (places - middle) * (RIM / inside).clamp_min(1)
+    return torch.lerp(places, rim, covered * back)
 
 
 @in_float32

@@ -27,6 +27,7 @@ from portrayal.systems.export3d.detail import (
     left_behind,
     nearer_places,
     places_in_source,
+    rim_places,
     sample,
     without_fog,
 )
@@ -230,6 +231,7 @@ class Renderer(nn.Module):
         head = opacity[:, None] if self.config.split else None
         if own is not None:
             places = nearer_places(places, own.misplaced)
+            places = rim_places(places, points, source, own.seen)
             head = None if head is None else without_fog(head, points, places, source, own.seen)
         pixels = fetch(source.picture, places, head, moved)
         given = torch.cat([2 * pixels - 1, left_behind(source, head, moved), *openings], 1)
