@@ -35,8 +35,11 @@ APART = (0.05, 0.1)
 """World units between a point and what the source shows in its place: it may be that, it cannot be that."""
 COVERED = (0.03, 0.1)
 """World units behind what the source shows in its place from which on a point begins to be covered there, and is."""
-BACK = (-0.02, 0.06)
+BACK = (-0.12, -0.04)
 """z in the world up to which a point belongs to the back of the head, and from which on to the face."""
+SIDEWAYS = (0.4, 0.65)
+"""Of a way out of the head's middle, the share across the picture from which on it goes to the side; what is above is
+hair, also where a nodding head shows more of it."""
 RIM = 1.18
 """Where the source shows what is around a head, in the half axes of its rough shape."""
 FOG = (0.5, 0.9)
@@ -179,8 +182,9 @@ def rim_places(places: Tensor, points: Tensor, source: SourceView, seen: Depth) 
     back = 1 - _rising(points[..., 2].view_as(own), *BACK)
     middle = 2 * seen_from(source.camera, places.new_tensor([MIDDLE]))[0].mT[..., None] - 1
     inside = sample(source.distance, places).clamp_min(0.1).sqrt()
-    rim = middle + (places - middle) * (RIM / inside).clamp_min(1)
-    return torch.lerp(places, rim, covered * back)
+    way = places - middle
+    sideways = _rising(way[:, :1].abs() / way.norm(dim=1, keepdim=True).clamp_min(1e-6), *SIDEWAYS)
+    return places + covered * back * sideways * way * ((RIM / inside).clamp_min(1) - 1)
 
 
 @in_float32
