@@ -1,10 +1,10 @@
-"""What a portrait shows and a network's drawing of it lacks, carried to its other drawings.
+"""The portrait itself in a network's drawings of it, wherever they draw nothing new.
 
 For systems whose networks draw a whole face: a small one draws every face too smooth and not quite like the person.
-With the portrait's own motion the result should be the portrait, so the difference between both is known, once for each
-portrait. It goes where meshwarp moves the skin, and it is left out where the drawing is another one than that of the
-portrait (a mouth opens, an eye shuts), and where meshwarp would stretch the portrait (a cheek turns into view). Around
-the face (hair, neck, what is behind them) is the portrait itself, moved by meshwarp. None of the papers has it.
+What it draws with the portrait's own motion is known, once for each portrait, and so is what it should have drawn: the
+portrait. Both go where meshwarp moves the skin, and where another drawing is like that one, the result is the portrait.
+Where it is not (a mouth opens, a brow rises), and where meshwarp would stretch the portrait (a cheek turns into view),
+the drawing stays. Around the face (hair, neck, what is behind them) is the portrait, too. None of the papers has it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SIDE = 128
 """Drawings are compared at about so many pixels along the side of a portrait,"""
 AROUND = 5
 """in squares of so many,"""
-ALIKE = 0.2
+ALIKE = 0.14
 """and are alike by 1 / e at this difference, of the range of colours."""
 STRETCHED = (0.15, 0.5)
 """Pixels of the portrait in one of a frame (`meshwarp.raster.texture_density`), up to which it tells nothing of it, and
@@ -47,18 +47,13 @@ class Carried:
 
     own: Tensor
     """(t, 3, h, w) the drawing of the portrait."""
-    lacking: Tensor
-    """(t, 3, h, w) what that lacks."""
+    moved: Tensor
+    """(t, 3, h, w) the portrait."""
     known: Tensor
     """(t, 1, h', w') in [0, 1]: how far the portrait shows what is here."""
     head: Tensor
     """(t, 1, h', w') in [0, 1], as the following."""
     face: Tensor
-
-    @property
-    def moved(self) -> Tensor:
-        """(t, 3, h, w) the portrait."""
-        return self.own + self.lacking
 
     @property
     def drawn(self) -> Tensor:
@@ -79,7 +74,7 @@ class PortraitDetail:
         own = bend(own, portrait.params)
         self._mesh = meshwarp.encode_source(_meshwarp(), portrait)
         self._openings = Openings(self._mesh.insides)
-        self._textures = [to_picture(x) for x in (own, portrait.image - own)]
+        self._textures = [to_picture(x) for x in (own, portrait.image)]
         self._size = portrait.image.shape[2:]
         self._factor = max(1, round(min(self._size) / SIDE))
         places = pixel_centres(self._size, portrait.image.device)
@@ -89,13 +84,13 @@ class PortraitDetail:
         """Everything as t frames move it; `params` in pixels of the portrait."""
         frames = [meshwarp.carry(_meshwarp(), self._mesh, self._textures, params, i) for i in range(len(params))]
         pictures, densities = zip(*frames, strict=True)
-        own, lacking = (self._batch(x).movedim(-1, 1) for x in zip(*pictures, strict=True))
+        own, moved = (self._batch(x).movedim(-1, 1) for x in zip(*pictures, strict=True))
         (low, high), size = STRETCHED, self._reduced_places.shape[:2]
         density = F.interpolate(self._batch(densities)[:, None], size=size, mode="bilinear", align_corners=False)
         known = ((density - low) / (high - low)).clamp(0, 1)
         head = head_mask(params, self._reduced_places)
         face = head_mask(params, self._reduced_places, half_axes=FACE, hair=0)
-        return Carried(own, lacking, known, head[:, None], face[:, None])
+        return Carried(own, moved, known, head[:, None], face[:, None])
 
     def add(self, drawn: Tensor, params: FaceParams, carried: Carried | None = None) -> Tensor:
         """
@@ -115,7 +110,8 @@ class PortraitDetail:
         skin = (own * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1)
         tint = hue_change(seen, torch.lerp(skin, own, torch.maximum(known, mouth)), carried.head, mouth)
         alike = likeness(seen - tint, own, within=ALIKE) * carried.head * known
-        shown = drawn + self.strength * (self._enlarged(alike) * carried.lacking - self._enlarged(tint))
+        shown = drawn - self.strength * self._enlarged(tint)
+        shown = torch.lerp(shown, carried.moved, self.strength * self._enlarged(alike))
         return torch.lerp(shown, self._openings.fill(shown, params), self.strength)
 
     def draw_over(self, overlay: Overlay, placed: Tensor, params: FaceParams, squares: Tensor) -> Tensor:

@@ -244,7 +244,7 @@ def _drawings(
 def detail_of(
     model: Otavatar, generator: TriplaneGenerator, source: OtavatarSource, overlay: Overlay
 ) -> PortraitDetail | None:
-    """What the portrait's own drawing lacks, with `AvatarConfig.detail`; less where the identity has gone over.
+    """The portrait in its drawings, with `AvatarConfig.detail`; less where the identity has gone over.
 
     Args:
         generator: the source's. overlay: over its portrait.
