@@ -201,8 +201,9 @@ def test_a_system_interpolates_in_its_own_space(
     done = portrayal.edit(small_portrait, tmp_path / "v.mp4", chosen, interpolate=turned)
     frames = [frame.image.astype(float) for frame in read_frames(done.output)]
     assert probe(done.output).frames == 4
-    assert np.abs(frames[2] - frames[0]).mean() > 1
-    assert np.abs(frames[3] - frames[1]).mean() < 1
+    way = np.abs(frames[2] - frames[0]).mean()
+    assert way > 1
+    assert np.abs(frames[3] - frames[1]).mean() < 0.3 * way  # the same picture, but for the video's compression
 
 
 def test_the_canonical_face_is_a_square(tint: EditOptions, small_portrait: Path, tmp_path: Path) -> None:
