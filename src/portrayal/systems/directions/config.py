@@ -331,8 +331,8 @@ class Config:
             lengths=Lengths(
                 stylegan=Length(batch=16, steps=5_800, learning_rate=2e-3, ema=0.998),
                 encoder=Length(batch=8, steps=20_000, learning_rate=3e-4, ema=0.999),
-                synthetic=Length(batch=12, steps=400, learning_rate=1e-3, ema=0.998),
-                mixed=Length(batch=12, steps=400, learning_rate=1e-3, ema=0.998),
+                synthetic=Length(batch=12, steps=400, learning_rate=2e-4, ema=0.998),
+                mixed=Length(batch=12, steps=400, learning_rate=2e-4, ema=0.998),
                 paired=Length(batch=12, steps=500, learning_rate=5e-4, ema=0.998),
             ),
         )
