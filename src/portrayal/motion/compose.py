@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from portrayal.face.camera import camera_from_pose, picture_size
@@ -13,6 +14,12 @@ from portrayal.types import FaceParams
 def head_shape(params: FaceParams) -> Tensor:
     """(t, 478, 3) landmarks in the head frame, head units: identity and expression without pose."""
     return picture_to_head(params.landmarks, params.scale, params.rotation, params.translation)
+
+
+def moved_shape(params: FaceParams, by: Tensor) -> Tensor:
+    """`head_shape` with the first k expression coefficients changed by (t, k)."""
+    basis = load_face_model(by.device.type).expression_basis[: by.shape[1]]
+    return head_shape(params) + torch.einsum("tk,knd->tnd", by, basis)
 
 
 def compose(

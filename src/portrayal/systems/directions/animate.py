@@ -15,11 +15,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from portrayal.face.morphable import load_face_model
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
 from portrayal.media.image import to_uint8
 from portrayal.media.overlay import Overlay
-from portrayal.motion.compose import head_shape, recompose
+from portrayal.motion.compose import moved_shape, recompose
 from portrayal.motion.options import RetargetOptions
 from portrayal.nn.precision import quick_precision
 from portrayal.nn.stylegan2 import SynthesisNetwork
@@ -196,10 +195,9 @@ def shown_params(model: Directions, driving: DirectionsDriving) -> FaceParams:
     if d.convention == "released" or not bool(driving.change.any()):
         return params
     by = model.poses.unscaled(driving.change, a=d.scale)
-    basis = load_face_model(by.device.type).expression_basis[: d.expressions]
     return recompose(
         params,
-        shape=head_shape(params) + torch.einsum("tk,knd->tnd", by[:, 3:], basis),
+        shape=moved_shape(params, by[:, 3:]),
         rotation=angles_to_rotation(rotation_to_angles(params.rotation) + by[:, :3]),
     )
 

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.face.morphable import load_face_model
 from portrayal.media.overlay import head_mask, pixel_centres
-from portrayal.motion.compose import head_shape, recompose
+from portrayal.motion.compose import moved_shape, recompose
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.remarks import frame_numbers, turned_frames, unsure_frames
 from portrayal.nn.precision import quick_precision
@@ -203,8 +202,7 @@ def shown_params(model: Export3d, driving: Export3dDriving) -> FaceParams:
     by = look_of(model, driving).expression - params.expression
     if not bool(by.any()):
         return params
-    basis = load_face_model(by.device.type).expression_basis
-    return recompose(params, shape=head_shape(params) + torch.einsum("tk,knd->tnd", by, basis))
+    return recompose(params, shape=moved_shape(params, by))
 
 
 def own_view(model: Export3d, source: Export3dSource) -> OwnView:

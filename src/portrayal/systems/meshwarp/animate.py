@@ -43,9 +43,6 @@ class MeshwarpSource(Source):
 
     texture: Picture
     """(h, w, 3) float32 [0, 1], the portrait with the insides of eyes and mouth painted over."""
-    landmarks: Array
-    """(478, 3) pixels of the crop."""
-    pose: Pose
     rings: Rings
     triangles: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
     """(k, 3) of the whole mesh."""
@@ -55,6 +52,16 @@ class MeshwarpSource(Source):
     """(l,) as from `lash_shares`."""
     hidden: HiddenSkin
     insides: Insides
+
+    @property
+    def landmarks(self) -> Array:
+        """(478, 3) pixels of the crop."""
+        return self.insides.source.landmarks
+
+    @property
+    def pose(self) -> Pose:
+        """Of the portrait."""
+        return self.insides.source.pose
 
 
 def build(config: Config) -> MeshWarp:
@@ -75,8 +82,8 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
             f"got {tuple(image.shape)} and {len(portrait.params)} faces"
         )
     texture = to_picture(image)
-    landmarks = to_array(portrait.params.landmarks[0])
-    pose = Pose.of(portrait.params, 0)
+    face = Face.of(portrait.params, 0)
+    landmarks, pose = face.landmarks, face.pose
     config = model.config
     rings = build_rings(
         landmarks,
@@ -91,13 +98,13 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
         reach=config.jaw_reach,
     )
     triangles = np.concatenate([model.face_triangles.cpu().numpy(), rings.triangles])
-    insides = find_insides(texture, Face(landmarks, pose))
+    insides = find_insides(texture, face)
     lips = [LIPS_INNER] if insides.mouth.shown > 0 else []
     skin = close_openings(texture, landmarks, (RIGHT_EYE, LEFT_EYE, *lips))
     edges = model.lash_edges.cpu().numpy()
     shares = lash_shares(edges, landmarks)
     hidden = find_hidden_skin(landmarks, pose.picture_to_head(landmarks), model.skin_triangles.cpu().numpy())
-    return MeshwarpSource(portrait, skin, landmarks, pose, rings, triangles, edges, shares, hidden, insides)
+    return MeshwarpSource(portrait, skin, rings, triangles, edges, shares, hidden, insides)
 
 
 def driving_pixels(model: MeshWarp) -> None:
