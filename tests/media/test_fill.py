@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from portrayal.media.fill import fill_in
+from portrayal.media.fill import RIM, fill_in
 
 
-def test_what_is_hidden_goes_on_from_its_surroundings() -> None:
-    """A ramp is what a membrane over a hole in it has; its other pixels stay."""
+def disc(x: float, y: float, radius: float) -> np.ndarray:
+    rows, columns = np.mgrid[:120, :200]
+    return np.hypot(columns - x, rows - y) < radius
+
+
+def test_the_rim_of_a_hole_mirrors_what_is_beside_it_and_the_rest_stays() -> None:
+    """A ramp with stripes, along the row through the middle."""
     y, x = np.mgrid[:120, :200]
-    ramp = np.stack([x, y + 60, 230 - x // 2], -1).astype(np.uint8)
-    hidden = np.hypot(x - 90, (y - 60) * 1.3) < 45
-    broken = np.where(hidden[..., None], np.uint8(0), ramp)
-    filled = fill_in(broken, hidden)
-    assert np.array_equal(filled[~hidden], ramp[~hidden])
-    wrong = np.abs(filled.astype(int) - ramp)[hidden]
-    assert wrong.mean() < 3
-    assert wrong.max() < 12
-    assert np.array_equal(fill_in(ramp, np.zeros_like(hidden)), ramp)
+    striped = np.stack([x, y + 60, 110 + 60 * np.sin(x / 3)], -1).astype(np.uint8)
+    hidden = disc(90, 60, 45)
+    filled = fill_in(np.where(hidden[..., None], np.uint8(0), striped), hidden)
+    assert np.array_equal(filled[~hidden], striped[~hidden])
+    left, right = 45.5, 134.5  # borders of the hole in that row
+    rim = np.arange(2, int(RIM * 45) - 2)
+    for inside, beside in ((left + rim, left - rim), (right - rim, right + rim)):
+        wrong = filled[60, inside.round().astype(int)].astype(int) - striped[60, beside.round().astype(int)]
+        assert np.abs(wrong).mean() < 12
+    middle = filled[52:68, 82:98].astype(int)
+    assert np.ptp(middle[..., 2]) < 20, "no stripes, no seams"
+    assert abs(middle[..., 0].mean() - 90) < 12
 
 
-def test_a_picture_that_is_all_head_gets_its_mean_colour() -> None:
-    picture = np.zeros((32, 32, 3), np.uint8)
-    picture[:, 16:] = 100
-    assert np.abs(fill_in(picture, np.ones((32, 32), bool)).astype(int) - 50).max() <= 6
+@given(st.integers(10, 190), st.integers(10, 110), st.integers(1, 90), st.tuples(*[st.integers(0, 255)] * 3))
+def test_before_a_plain_wall_everything_becomes_the_wall(x: int, y: int, radius: int, colour: tuple[int, ...]) -> None:
+    wall = np.broadcast_to(np.array(colour, np.uint8), (120, 200, 3))
+    hidden = disc(x, y, radius)
+    filled = fill_in(np.where(hidden[..., None], 255 - wall, wall), hidden)
+    assert np.abs(filled.astype(int) - wall).max() <= 20
+
+
+def test_nothing_hidden_is_nothing_changed() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
+    assert np.array_equal(fill_in(picture, np.zeros((20, 30), bool)), picture)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (1, 1)])
+def test_a_picture_that_is_all_head_gets_its_mean_colour(size: tuple[int, int]) -> None:
+    picture = np.zeros((*size, 3), np.uint8)
+    picture[:, size[1] // 2 :] = 100
+    assert np.abs(fill_in(picture, np.ones(size, bool)).astype(int) - picture.mean()).max() <= 6

@@ -1,4 +1,4 @@
-"""Where the head is in a picture, and what of the portrait stays around a face that is laid over it."""
+"""What of the portrait stays around a face that is laid over it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from portrayal.media import overlay
-from portrayal.media.overlay import Overlay, head_mask, pixel_centres
+from portrayal.media.head import head_mask, pixel_centres
+from portrayal.media.overlay import Overlay
 from portrayal.motion.edit import apply_edit
 from portrayal.types import Depth, Edit, FaceParams, Layers, Portrait
 from tests.systems.conftest import mean_params
@@ -22,18 +23,6 @@ def portrait() -> Portrait:
 def drawn_over(portrait: Portrait, faces: torch.Tensor, params: FaceParams, squares: torch.Tensor) -> torch.Tensor:
     laid = Overlay(portrait)
     return laid.blend(laid.place(faces, squares), params, squares)
-
-
-def test_the_head_is_where_the_face_is_and_turns_with_it(portrait: Portrait) -> None:
-    places = pixel_centres(portrait.image.shape[2:], torch.device("cpu"))
-    mask = head_mask(portrait.params, places)[0]
-    points = portrait.params.landmarks[0, :468, :2].round().long()
-    assert float(mask[points[:, 1], points[:, 0]].min()) == 1, "all of the face"
-    assert float(mask[0].max()) < 1
-    assert float(mask[:, 0].max()) == 0
-    tilted = head_mask(apply_edit(portrait.params, Edit(roll=0.5)), places)[0]
-    assert abs(float(tilted.sum() / mask.sum()) - 1) < 0.1, "as large"
-    assert float((tilted - mask).abs().mean()) > 0.01
 
 
 def test_a_face_fills_its_square_on_the_head_and_nothing_else(portrait: Portrait) -> None:

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from portrayal.face.topology import LEFT_EYE, RIGHT_EYE
-from portrayal.media.overlay import Overlay, head_mask, pixel_centres
+from portrayal.media.head import head_mask, pixel_centres
+from portrayal.media.overlay import Overlay
 from portrayal.motion.edit import apply_edit
 from portrayal.systems import meshwarp
 from portrayal.systems.meshwarp.config import Config

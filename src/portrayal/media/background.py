@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from portrayal.media.crop import Crop, warp_map
+from portrayal.media.crop import Crop, apply_crop, warp_map
 from portrayal.media.fill import fill_in
-from portrayal.media.image import UInt8
-from portrayal.media.overlay import hidden_head
-from portrayal.types import FaceParams
+from portrayal.media.image import UInt8, to_tensor
+from portrayal.media.matte import hidden_by_head
+from portrayal.types import FaceParams, Portrait
 
 
 def cover(picture: UInt8, size: tuple[int, int]) -> UInt8:
@@ -45,5 +44,5 @@ def without_heads(picture: UInt8, faces: Sequence[tuple[FaceParams, Crop]]) -> U
 
 def _hidden(face: FaceParams, crop: Crop, picture: UInt8) -> NDArray[np.bool_]:
     """(h, w) where a head is in the picture."""
-    grown = hidden_head(face, torch.Size((crop.size, crop.size)))
-    return warp_map(grown.astype(np.float32), crop.inverse, picture.shape[1::-1]) > 0
+    hidden = hidden_by_head(Portrait(to_tensor(apply_crop(picture, crop)), face))
+    return warp_map(hidden.astype(np.float32), crop.inverse, picture.shape[1::-1]) > 0

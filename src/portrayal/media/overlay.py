@@ -7,30 +7,17 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.face.pose import rotation_to_angles
-from portrayal.face.topology import FACE_OVAL
-from portrayal.media.fill import fill_in
-from portrayal.media.image import to_tensor, to_uint8
+from portrayal.media.head import HEAD, head_mask, pixel_centres
+from portrayal.media.matte import without_head
 from portrayal.nn.rendering.depth import resample_depth
 from portrayal.types import Depth, FaceParams, Layers, Portrait
 
-HEAD = (1.35, 1.5)
-"""Half axes of the ellipse that stands for the head, in those of the face's oval: hair is beside and above it."""
-HAIR = 0.3
-"""How far the ellipse's centre lies above the oval's, in half heights of that."""
-SOFT = 0.25
-"""Width of the transition to the portrait, in half axes of the ellipse, and"""
 BORDER = 0.12
-"""at the border of the square, in half sides of that."""
-GROWN = 0.04
-"""How far beyond `head_mask` and the chin a head is removed, in sides of the crop: a rim would tint what is filled."""
+"""Width of the transition to the portrait at the border of the square, in half sides of that."""
 WIDE = (1.12 * HEAD[0], 1.12 * HEAD[1])
 """As `HEAD`, with all hair."""
 
@@ -81,8 +68,7 @@ class Overlay:
     @cached_property
     def bare(self) -> Tensor:
         """(1, 3, h, w) the portrait without its head, filled in from around it."""
-        filled = fill_in(to_uint8(self._image)[0], hidden_head(self._params, self._image.shape[2:]))
-        return to_tensor(filled).to(self._image)
+        return without_head(Portrait(self._image, self._params))
 
     def lay_depth(self, seen: Depth, params: FaceParams, squares: Tensor) -> Depth:
         """The depth of what `blend` draws; the portrait's own pixels have none.
@@ -127,60 +113,9 @@ def _inside(in_square: Tensor, head: Tensor) -> Tensor:
     return (head * inside * inside * (3 - 2 * inside))[:, None]
 
 
-def pixel_centres(size: torch.Size, device: torch.device) -> Tensor:
-    """(h, w, 2) x and y in pixels."""
-    y, x = (torch.arange(side, device=device) + 0.5 for side in size)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-
-
-def hidden_head(face: FaceParams, size: torch.Size) -> NDArray[np.bool_]:
-    """(h, w) where one head is in a picture, generously; what is below the chin is neck and is none of it."""
-    places = pixel_centres(size, face.landmarks.device)
-    down = head_axes(face)[0, 1]
-    chin = (face.landmarks[0, list(FACE_OVAL), :2] @ down).max()
-    head = (head_mask(face, places)[0] > 0) & (places @ down < chin)
-    side = 2 * round(GROWN * min(size)) + 1
-    grown = cv2.dilate(head.cpu().numpy().astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    return np.asarray(grown > 0)
-
-
-def head_axes(params: FaceParams) -> Tensor:
-    """(t, 2, 2): the directions in the picture along a head, to its side and down, of length 1."""
-    roll = rotation_to_angles(params.rotation)[:, 2]
-    return torch.stack([roll.cos(), roll.sin(), -roll.sin(), roll.cos()], -1).unflatten(-1, (2, 2))
-
-
 def square_coordinates(squares: Tensor, places: Tensor) -> Tensor:
     """(t, h, w, 2) where places (h, w, 2) lie in squares (t, 4), which span [-1, 1]."""
     x, y, side, roll = squares.to(places)[:, :, None, None].unbind(1)
     dx, dy = places[..., 0] - x, places[..., 1] - y
     cos, sin = roll.cos(), roll.sin()
     return torch.stack([cos * dx + sin * dy, cos * dy - sin * dx], -1) / (side[..., None] / 2)
-
-
-def head_mask(
-    params: FaceParams, places: Tensor, *, half_axes: tuple[float, float] = HEAD, hair: float = HAIR
-) -> Tensor:
-    """(t, h, w) in [0, 1]: 1 on the head, an ellipse around the face's oval, 0 away from it.
-
-    Args:
-        half_axes, hair: as `HEAD` and `HAIR`; smaller ones for the face alone.
-    """
-    oval = params.landmarks[:, list(FACE_OVAL), :2]
-    axes = head_axes(params).unbind(1)
-    half, middle = [], []
-    for axis in axes:
-        at = (oval * axis[:, None]).sum(-1)
-        half.append((at.amax(1) - at.amin(1)) / 2)
-        middle.append((at.amax(1) + at.amin(1)) / 2)
-    middle[1] = middle[1] - hair * half[1]
-    # A turned face is narrow, its head is not.
-    half[0] = half[0].maximum(0.7 * half[1])
-    radius = torch.stack(
-        [
-            ((places * axis[:, None, None]).sum(-1) - m[:, None, None]) / (factor * h)[:, None, None]
-            for axis, m, h, factor in zip(axes, middle, half, half_axes, strict=True)
-        ]
-    ).norm(dim=0)
-    share = ((1 + SOFT - radius) / SOFT).clamp(0, 1)
-    return share * share * (3 - 2 * share)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from portrayal.face.box import boxes_of_landmarks
 from portrayal.face.embedded_tracker import load_embedded_tracker
-from portrayal.media.overlay import pixel_centres
+from portrayal.media.head import pixel_centres
 from portrayal.types import FaceParams
 
 REACHES = (0.6, 0.2, 0.07)

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.face.topology import LIPS_INNER
-from portrayal.media.overlay import Overlay, head_axes, head_mask, pixel_centres
+from portrayal.media.head import head_axes, head_mask, pixel_centres
+from portrayal.media.overlay import Overlay
 from portrayal.systems.drawn_shape import bend
 from portrayal.systems.meshwarp import animate as meshwarp
 from portrayal.systems.meshwarp.config import Config

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from portrayal.media.overlay import Overlay, pixel_centres, square_coordinates
+from portrayal.media.head import pixel_centres
+from portrayal.media.overlay import Overlay, square_coordinates
 from portrayal.motion.edit import apply_edit
 from portrayal.systems import directions
 from portrayal.systems.directions import animate

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from portrayal.data.shot import Shot
 from portrayal.errors import InputError
+from portrayal.media.head import head_mask, pixel_centres
 from portrayal.media.image import to_uint8
-from portrayal.media.overlay import head_mask, pixel_centres
 from portrayal.motion.edit import apply_edit
 from portrayal.motion.options import RetargetOptions
 from portrayal.systems import otavatar

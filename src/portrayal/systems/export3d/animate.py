@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.media.overlay import head_mask, pixel_centres
+from portrayal.media.head import head_mask, pixel_centres
 from portrayal.motion.compose import moved_shape, recompose
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.remarks import frame_numbers, turned_frames, unsure_frames
@@ -30,6 +30,7 @@ from portrayal.systems.export3d.generator import SourceFeatures
 from portrayal.systems.export3d.model import Export3d
 from portrayal.systems.export3d.own import OwnView
 from portrayal.systems.export3d.renderer import Fetched, View
+from portrayal.systems.export3d.surroundings import Surroundings
 from portrayal.systems.openings import Openings
 from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, Source
 
@@ -45,7 +46,8 @@ class Export3dSource(Source):
     background: Tensor | None
     """(1, c, H / 4, W / 4), with `RendererConfig.split`."""
     own: OwnView | None = None
-    """With `RendererConfig.corrected`."""
+    """With `RendererConfig.corrected`, as the following, which needs `split`, too."""
+    surroundings: Surroundings | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,11 @@ def encode_source(model: Export3d, portrait: Portrait) -> Export3dSource:
     with quick_precision(picture):
         features = model.generator.encode(picture, view.camera)
         source = Export3dSource(portrait, view, features, None if network is None else network(view))
-        return replace(source, own=own_view(model, source)) if model.config.renderer.corrected else source
+        if not model.config.renderer.corrected:
+            return source
+        own = own_view(model, source)
+    around = None if own.opacity is None else Surroundings(portrait, own.opacity)
+    return replace(source, own=own, surroundings=around)
 
 
 def driving_pixels(model: Export3d) -> int | None:
@@ -112,15 +118,18 @@ def _shown(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
     """The view of each frame and (1, 3, h, w) its picture, with `RendererConfig.openings`."""
     openings = Openings.of(source.portrait, open_eyes=False) if model.config.renderer.openings else None
     for frame, view in enumerate(views(model, source, driving)):
-        picture = picture_of(view, source)
+        part = driving[frame : frame + 1]
+        picture = picture_of(view, source, part.params.camera)
         if openings is not None:
-            picture = openings.fill(picture, shown_params(model, driving[frame : frame + 1]))
+            picture = openings.fill(picture, shown_params(model, part))
         yield view, picture
 
 
-def picture_of(view: View, source: Export3dSource) -> Tensor:
-    """(1, 3, h, w) float32 [0, 1] a view in the size of the portrait."""
+def picture_of(view: View, source: Export3dSource, camera: Tensor) -> Tensor:
+    """(1, 3, h, w) float32 [0, 1] a view by a camera (1, 25) in the size of the portrait."""
     picture = source.portrait.image
+    if view.fetched is not None and source.surroundings is not None:
+        return source.surroundings.draw(view.fetched, camera).clamp(0, 1)
     if view.fetched is not None:
         return view.fetched.over(picture).clamp(0, 1)
     size = picture.shape[-2:]
@@ -164,7 +173,7 @@ def render_depth(model: Export3d, source: Export3dSource, driving: Export3dDrivi
 
 def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[Layers]:
     """What `render` draws, and what of it is head: the opacity of the rays as pixels are fetched by it, inside the
-    ellipse around the head, because there is a thin fog of density away from it.
+    ellipse around the head, because there is a thin fog of density away from it; and the hair that goes with it.
 
     Yields:
         (1, 3, h, w) and (1, 1, h, w).
@@ -175,8 +184,11 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
         fetched = None if view.fetched is None else view.fetched.opacity
         opacity = view.opacity[:, None].float() if fetched is None else fetched.float()
         opacity = F.interpolate(opacity, size, mode="bilinear", align_corners=False)
-        head = head_mask(driving.params[frame : frame + 1], places)[:, None]
-        yield Layers(picture, (opacity * head).clamp(0, 1))
+        params = driving.params[frame : frame + 1]
+        head = opacity * head_mask(params, places)[:, None]
+        if source.surroundings is not None:
+            head = torch.maximum(head, source.surroundings.hair(params.camera)[1])
+        yield Layers(picture, head.clamp(0, 1))
 
 
 def codes_of(model: Export3d, driving: Export3dDriving) -> Tensor:
@@ -218,7 +230,7 @@ def own_view(model: Export3d, source: Export3dSource) -> OwnView:
     misplaced = places - own_places(*places.shape[-2:]).to(places)
     sight = OwnSight(misplaced, depth_map(view.depth, view.opacity, params.camera))
     own = _fetched(finish(own=sight))  # again, since what is drawn depends on what is fetched
-    return OwnView(sight, own.made, left_behind(source.view, own.opacity, own.behind))
+    return OwnView(sight, own.made, left_behind(source.view, own.opacity, own.behind), own.opacity)
 
 
 def _fetched(view: View) -> Fetched:

@@ -178,12 +178,12 @@ def rim_places(places: Tensor, points: Tensor, source: SourceView, seen: Depth) 
         (b, 2, H, W): hair where the source has hair around the head, its background where it has none.
     """
     own = resample_depth(seen, places.movedim(1, -1)).nearness
-    covered = _rising(own - nearness(points, source.camera).view_as(own), *COVERED)
-    back = 1 - _rising(points[..., 2].view_as(own), *BACK)
+    covered = rising(own - nearness(points, source.camera).view_as(own), *COVERED)
+    back = 1 - rising(points[..., 2].view_as(own), *BACK)
     middle = 2 * seen_from(source.camera, places.new_tensor([MIDDLE]))[0].mT[..., None] - 1
     inside = sample(source.distance, places).clamp_min(0.1).sqrt()
     way = places - middle
-    sideways = _rising(way[:, :1].abs() / way.norm(dim=1, keepdim=True).clamp_min(1e-6), *SIDEWAYS)
+    sideways = rising(way[:, :1].abs() / way.norm(dim=1, keepdim=True).clamp_min(1e-6), *SIDEWAYS)
     return places + covered * back * sideways * way * ((RIM / inside).clamp_min(1) - 1)
 
 
@@ -204,10 +204,10 @@ def without_fog(opacity: Tensor, points: Tensor, places: Tensor, source: SourceV
     own = resample_depth(seen, places.movedim(1, -1)).nearness
     apart = (nearness(points, source.camera).view_as(own) - own).abs()
     larger = F.interpolate(opacity, size=own.shape[-2:], mode="bilinear", align_corners=False)
-    return larger * (1 - _rising(apart, *APART) * (1 - _rising(larger, *FOG)))
+    return larger * (1 - rising(apart, *APART) * (1 - rising(larger, *FOG)))
 
 
-def _rising(x: Tensor, low: float, high: float) -> Tensor:
+def rising(x: Tensor, low: float, high: float) -> Tensor:
     """From 0 at `low` to 1 at `high`."""
     return ((x - low) / (high - low)).clamp(0, 1)
 

@@ -29,6 +29,8 @@ class OwnView:
     """(b, 3, H, W), about [0, 1]: what is drawn there, beside what is fetched."""
     left: Tensor
     """(b, 1, H, W) of `detail.left_behind`: not nothing, where the silhouette is wider than the head."""
+    opacity: Tensor | None
+    """(b, 1, H, W) of the head there, where it has a background."""
 
     def correct(self, view: View, source: SourceView) -> View:
         """A view that `sight` is known to, with more of the portrait: where it draws what was drawn of the

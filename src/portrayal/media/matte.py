@@ -1,0 +1,101 @@
+"""What of a portrait is head and hair: GrabCut, told where a head is.
+
+C. Rother, V. Kolmogorov, A. Blake: "GrabCut", SIGGRAPH 2004, as OpenCV has it. It learns the colours of the person and
+of what is behind from one picture, so it needs no weights.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from portrayal.face.topology import FACE_OVAL
+from portrayal.media.fill import fill_in
+from portrayal.media.head import head_axes, pixel_centres
+from portrayal.media.image import to_tensor, to_uint8
+from portrayal.nn.rendering.head import head_distance
+from portrayal.types import Portrait
+
+SIDE = 160
+"""Pixels of the picture that is taken apart."""
+SURE, LIKELY, AWAY = 0.95, 1.25, 1.6
+"""Radii in the half axes of a head's rough shape: within which everything is head, within which it is at first, and
+beyond which nothing is, above `NECK`."""
+CHIN, NECK = 1.0, 1.05
+"""Heights in the face's oval, 0 its upper and 1 its lower end; from the last one on nothing is head."""
+JAW = 0.25
+"""Of these heights above the chin: what is there is less and less head and more and more neck."""
+ROUNDS = 3
+PERSON = (cv2.GC_FGD, cv2.GC_PR_FGD)
+FEWEST = 20
+"""Pixels from which colours can be learned."""
+HALO = 3
+"""Pixels by which the head is made larger, since hair is thin at its ends; half as many smooth its border."""
+HOLE = 0.02
+"""How far a pixel is a person's from which on it is not background."""
+
+
+def without_head(portrait: Portrait) -> Tensor:
+    """(1, 3, h, w) the portrait without its head, filled in from around it."""
+    filled = fill_in(to_uint8(portrait.image)[0], hidden_by_head(portrait))
+    return to_tensor(filled).to(portrait.image)
+
+
+def hidden_by_head(portrait: Portrait) -> NDArray[np.bool_]:
+    """(h, w) where a head is, generously; what is below the chin is neck and is none of it."""
+    person, above = _grown(portrait), oval_heights(portrait) < NECK
+    hidden = F.interpolate(person * above, portrait.image.shape[2:], mode="bilinear", align_corners=False)
+    return np.asarray(hidden[0, 0].cpu().numpy() > HOLE)
+
+
+def head_matte(portrait: Portrait) -> Tensor:
+    """Where the head with its hair is, a little generously. Neck and shoulders are none of it, nor is hair on them.
+
+    Args:
+        portrait: b = 1.
+
+    Returns:
+        (1, 1, SIDE, SIDE) in [0, 1].
+    """
+    return _grown(portrait) * ((CHIN - oval_heights(portrait)) / JAW).clamp(0, 1)
+
+
+def _grown(portrait: Portrait) -> Tensor:
+    """(1, 1, SIDE, SIDE) in [0, 1]: `person_mask` with its halo, softly."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HALO + 1, 2 * HALO + 1))
+    grown = cv2.dilate(person_mask(portrait).astype(np.float32), kernel)
+    return torch.from_numpy(np.asarray(cv2.GaussianBlur(grown, (0, 0), HALO / 2))).to(portrait.image)[None, None]
+
+
+def person_mask(portrait: Portrait) -> NDArray[np.bool_]:
+    """(SIDE, SIDE) bool: the person; below the chin as far as the colours tell."""
+    size = (SIDE, SIDE)
+    picture = F.interpolate(portrait.image, size, mode="bilinear", align_corners=False, antialias=True)
+    radius = head_distance(portrait.params.camera, side=SIDE)[0, 0].sqrt().cpu().numpy()
+    height = oval_heights(portrait).cpu().numpy()
+    labels = np.full(size, cv2.GC_PR_BGD, np.uint8)
+    labels[radius < LIKELY] = cv2.GC_PR_FGD
+    labels[height > NECK] = cv2.GC_PR_FGD
+    labels[(height > NECK) & (radius < AWAY)] = cv2.GC_FGD
+    labels[(height < NECK) & (radius > AWAY)] = cv2.GC_BGD
+    labels[radius < SURE] = cv2.GC_FGD
+    count = np.isin(labels, PERSON).sum()
+    if FEWEST < count < labels.size - FEWEST:
+        cv2.setRNGSeed(0)  # its clusters begin at random
+        models = np.zeros((2, 1, 65))
+        cv2.grabCut(to_uint8(picture)[0], labels, None, models[0], models[1], ROUNDS, cv2.GC_INIT_WITH_MASK)
+    person = np.isin(labels, PERSON)
+    return np.asarray(cv2.morphologyEx(person.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
+
+
+def oval_heights(portrait: Portrait) -> Tensor:
+    """(SIDE, SIDE) how far down the face's oval each place is: 0 at its upper end, 1 at the chin."""
+    params, side = portrait.params, portrait.image.shape[-1]
+    places = pixel_centres(torch.Size((SIDE, SIDE)), params.landmarks.device) * (side / SIDE)
+    down = head_axes(params)[0, 1]
+    oval = params.landmarks[0, list(FACE_OVAL), :2] @ down
+    return (places @ down - oval.min()) / (oval.max() - oval.min()).clamp_min(1)

@@ -1,0 +1,91 @@
+"""What of a portrait is head and hair."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from portrayal.face.topology import FACE_OVAL
+from portrayal.media.image import to_tensor, to_uint8
+from portrayal.media.matte import SIDE, head_matte, hidden_by_head, person_mask, without_head
+from portrayal.types import Portrait
+from tests.systems.conftest import SIZE, mean_params
+
+WALL, HAIR, SKIN = (90, 110, 150), (60, 40, 25), (214, 168, 140)
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[Portrait, np.ndarray, np.ndarray]:
+    """A head with a bun beside it before a wall with noise; (256, 256) bool where head and bun are, and the wall."""
+    params = mean_params(SIZE)
+    oval = params.landmarks[0, list(FACE_OVAL), :2].numpy()
+    x, y = oval.mean(0)
+    wall = np.array(WALL) + np.random.default_rng(0).integers(-12, 12, (SIZE, SIZE, 3))
+    picture, head = np.ascontiguousarray(wall.astype(np.uint8)), np.zeros((SIZE, SIZE), np.uint8)
+    for canvas, colour in ((picture, HAIR), (head, (1,))):
+        cv2.ellipse(canvas, (int(x), int(y) - 12), (58, 74), 0, 0, 360, colour, -1)
+        cv2.circle(canvas, (int(x) + 62, int(y) - 50), 20, colour, -1)
+    cv2.fillPoly(picture, [oval.round().astype(np.int32)], SKIN)
+    return Portrait(to_tensor(picture), params), head > 0, wall
+
+
+def test_hair_that_no_landmark_knows_is_the_heads_and_the_wall_is_not(scene) -> None:
+    portrait, head, _ = scene
+    person = cv2.resize(person_mask(portrait).astype(np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_NEAREST) > 0
+    above = np.arange(SIZE)[:, None] < portrait.params.landmarks[0, 152, 1].item() - 20
+    assert (person == head)[above.repeat(SIZE, 1)].mean() > 0.98
+    bun = head & (np.arange(SIZE)[None] > portrait.params.landmarks[0, 454, 0].item() + 20)
+    assert person[bun].mean() > 0.9
+
+
+def test_the_matte_is_soft_generous_and_ends_at_the_chin(scene) -> None:
+    portrait, head, _ = scene
+    matte = torch.nn.functional.interpolate(head_matte(portrait), (SIZE, SIZE), mode="bilinear")[0, 0].numpy()
+    chin = portrait.params.landmarks[0, 152, 1].item()
+    eyes = int(portrait.params.landmarks[0, 33, 1])
+    assert matte.min() == 0
+    assert matte.max() <= 1
+    assert matte[: eyes + 1][head[: eyes + 1]].min() > 0.7
+    assert matte[int(chin) + 3 :].max() == 0
+    assert np.abs(np.diff(matte[eyes])).max() < 0.5
+
+
+def test_without_its_head_the_portrait_is_wall(scene) -> None:
+    portrait, head, _ = scene
+    bare, hidden = to_uint8(without_head(portrait))[0].astype(int), hidden_by_head(portrait)
+    chin = int(portrait.params.landmarks[0, 152, 1])
+    assert hidden[:chin][head[:chin]].all()
+    assert np.array_equal(bare[~hidden], to_uint8(portrait.image)[0][~hidden])
+    assert np.abs(bare[: chin - 30] - WALL).max() < 45, "neither hair nor skin"
+
+
+def test_the_same_portrait_gives_the_same_matte_whatever_was_drawn_before(scene) -> None:
+    portrait = scene[0]
+    first = head_matte(portrait)
+    cv2.setRNGSeed(7)
+    assert torch.equal(first, head_matte(portrait))
+
+
+@pytest.mark.parametrize("colour", [0.0, 0.5, 1.0])
+def test_where_colours_tell_nothing_the_rough_shape_stays(colour: float) -> None:
+    portrait = Portrait(torch.full((1, 3, 64, 64), colour), mean_params(64))
+    person = person_mask(portrait)
+    assert person.shape == (SIDE, SIDE)
+    assert 0.05 < person.mean() < 0.95
+    assert torch.isfinite(without_head(portrait)).all()
+
+
+def test_a_face_larger_than_its_picture_is_all_head() -> None:
+    params = mean_params(64)
+    large = params.replace(scale=params.scale * 6)
+    from portrayal.face.camera import camera_from_pose
+
+    large = large.replace(
+        camera=camera_from_pose(large.rotation, large.translation, large.scale, width=64, height=64),
+        landmarks=(params.landmarks - params.translation[:, None]) * 6 + params.translation[:, None],
+    )
+    portrait = Portrait(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), large)
+    assert float(head_matte(portrait).mean()) > 0.5
+    assert torch.isfinite(without_head(portrait)).all()

@@ -1,0 +1,82 @@
+"""Hair and background around a head that moves."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from portrayal.face.camera import camera_from_pose
+from portrayal.face.topology import FACE_OVAL
+from portrayal.media.image import to_tensor
+from portrayal.motion.edit import apply_edit
+from portrayal.nn.rendering.head import silhouette
+from portrayal.systems.export3d.detail import own_places
+from portrayal.systems.export3d.renderer import Fetched
+from portrayal.systems.export3d.surroundings import Surroundings
+from portrayal.types import Edit, FaceParams, Portrait
+from tests.systems.conftest import SIZE, mean_params
+
+WALL, HAIR, SKIN = (90, 110, 150), (60, 40, 25), (214, 168, 140)
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Portrait:
+    """A head with a bun on its right before a wall."""
+    params = mean_params(SIZE)
+    oval = params.landmarks[0, list(FACE_OVAL), :2].numpy()
+    wall = np.array(WALL) + np.random.default_rng(0).integers(-8, 8, (SIZE, SIZE, 3))
+    picture = np.ascontiguousarray(wall.astype(np.uint8))
+    x, y = oval.mean(0)
+    cv2.ellipse(picture, (int(x), int(y) - 12), (58, 74), 0, 0, 360, HAIR, -1)
+    cv2.circle(picture, bun(params), 18, HAIR, -1)
+    cv2.fillPoly(picture, [oval.round().astype(np.int32)], SKIN)
+    return Portrait(to_tensor(picture), params)
+
+
+def bun(params: FaceParams) -> tuple[int, int]:
+    """Where its middle is when the head has moved."""
+    top, chin = params.landmarks[0, 10, :2], params.landmarks[0, 152, :2]
+    side = (chin - top).flip(0) * torch.tensor([1.0, -1])
+    x, y = ((top + chin) / 2 + 0.5 * side + 0.2 * (top - chin)).round().int().tolist()
+    return x, y
+
+
+def view(params: FaceParams, by: tuple[float, float] = (0.0, 0.0), *, made: float = 2.0) -> Fetched:
+    """An ellipsoid without the bun, fetched from `by` halves of the side away; what is drawn (`made`) is not shown."""
+    side = 64
+    opacity = silhouette(params.camera, side=side, grown=1.05)
+    places = own_places(side, side)[None] + torch.tensor(by)[:, None, None]
+    return Fetched(torch.full((1, 3, side, side), made), torch.ones(1, 1, side, side), places, opacity, None)
+
+
+def colour(frame: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
+    """Of 8 x 8 pixels, of 255."""
+    x, y = place
+    return 255 * frame[0, :, y - 4 : y + 4, x - 4 : x + 4].mean((1, 2))
+
+
+def test_a_head_that_stays_leaves_the_portrait_as_it_is(portrait: Portrait) -> None:
+    own = view(portrait.params)
+    assert own.opacity is not None
+    frame = Surroundings(portrait, own.opacity).draw(own, portrait.params.camera)
+    torch.testing.assert_close(frame, portrait.image, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.3])
+def test_hair_goes_with_the_head_and_the_wall_is_where_it_was(portrait: Portrait, roll: float) -> None:
+    own, shift = view(portrait.params), 0.25
+    assert own.opacity is not None
+    scale = float(portrait.params.scale)
+    moved = portrait.params.translation + torch.tensor([[-shift * SIZE / 2, 0.0, 0.0]])
+    rolled = apply_edit(portrait.params, Edit(roll=roll))
+    rotation, size = rolled.rotation, torch.tensor([scale])
+    camera = camera_from_pose(rotation, moved, size, width=SIZE, height=SIZE)
+    by = moved - rolled.translation
+    now = rolled.replace(translation=moved, camera=camera, landmarks=rolled.landmarks + by[:, None])
+    frame = Surroundings(portrait, own.opacity).draw(view(now, (shift, 0.0)), camera)
+    torch.testing.assert_close(colour(frame, bun(now)), torch.tensor(HAIR).float(), atol=25, rtol=0)
+    torch.testing.assert_close(colour(frame, bun(portrait.params)), torch.tensor(WALL).float(), atol=25, rtol=0)
+    assert torch.equal(frame[..., :12, -12:], portrait.image[..., :12, -12:])
+    assert float(frame.max()) < 1.1, "what is drawn is nowhere needed"
