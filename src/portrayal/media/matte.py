@@ -61,7 +61,12 @@ def head_matte(portrait: Portrait) -> Tensor:
     Returns:
         (1, 1, SIDE, SIDE) in [0, 1].
     """
-    return _grown(portrait) * ((CHIN - oval_heights(portrait)) / JAW).clamp(0, 1)
+    return _grown(portrait) * above_chin(portrait)
+
+
+def above_chin(portrait: Portrait) -> Tensor:
+    """(1, 1, SIDE, SIDE) in [0, 1]: 0 from the chin on downwards, where a portrait is neck and shoulders."""
+    return ((CHIN - oval_heights(portrait)) / JAW).clamp(0, 1)[None, None]
 
 
 def _grown(portrait: Portrait) -> Tensor:

@@ -333,7 +333,7 @@ class Config:
                 encoder=Length(batch=8, steps=20_000, learning_rate=3e-4, ema=0.999),
                 synthetic=Length(batch=12, steps=400, learning_rate=2e-4, ema=0.998),
                 mixed=Length(batch=12, steps=400, learning_rate=2e-4, ema=0.998),
-                paired=Length(batch=12, steps=500, learning_rate=5e-4, ema=0.998),
+                paired=Length(batch=12, steps=1100, learning_rate=1e-4, ema=0.998),
             ),
         )
 

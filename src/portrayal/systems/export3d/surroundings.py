@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.media.matte import head_matte, without_head
+from portrayal.media.matte import above_chin, head_matte, without_head
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.head import MIDDLE, head_distance, seen_from
 from portrayal.systems.export3d.detail import own_places, rising, sample
@@ -40,7 +40,8 @@ class Surroundings:
         self._size = portrait.image.shape[2:]
         matte = self._enlarged(head_matte(portrait)).to(portrait.image)
         own = matte * torch.maximum(self._enlarged(opacity), self._near(self._camera))
-        self._still = torch.cat([portrait.image, without_head(portrait), own], 1)
+        above = self._enlarged(above_chin(portrait)).to(portrait.image)
+        self._still = torch.cat([portrait.image, without_head(portrait), own, above], 1)
         self._hair = torch.cat([portrait.image, matte], 1)
 
     def draw(self, view: Fetched, camera: Tensor) -> Tensor:
@@ -48,12 +49,14 @@ class Surroundings:
         assert view.opacity is not None  # it has a background
         head, made, share = (self._enlarged(x) for x in (view.opacity, view.made, view.share))
         still = self._still if view.behind is None else sample(self._still, view.behind)
-        portrait, bare, own = still.tensor_split([3, 6], 1)
+        portrait, bare, own, above = still.tensor_split([3, 6, 7], 1)
         hair, strands = self.hair(camera)
         gone = rising(own - torch.maximum(head, strands), *GONE)
         behind = torch.lerp(torch.lerp(portrait, bare, gone), hair, strands)
         pixels = torch.lerp(behind, sample(self._hair[:, :3], view.places), head)
-        return torch.lerp(made, pixels, torch.maximum(share, torch.maximum(gone, strands - head)))
+        # Beside the head, above the neck, nothing is left to be drawn.
+        known = torch.maximum(gone, torch.maximum(strands, above) - head)
+        return torch.lerp(made, pixels, torch.maximum(share, known))
 
     @in_float32
     def hair(self, camera: Tensor) -> tuple[Tensor, Tensor]:
