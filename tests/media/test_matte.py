@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from portrayal.face.camera import camera_from_pose
 from portrayal.face.topology import FACE_OVAL
 from portrayal.media.image import to_tensor, to_uint8
-from portrayal.media.matte import SIDE, head_matte, hidden_by_head, person_mask, without_head
+from portrayal.media.matte import SIDE, Matte, without_head
 from portrayal.types import Portrait
 from tests.systems.conftest import SIZE, mean_params
 
@@ -33,7 +34,7 @@ def scene() -> tuple[Portrait, np.ndarray, np.ndarray]:
 
 def test_hair_that_no_landmark_knows_is_the_heads_and_the_wall_is_not(scene) -> None:
     portrait, head, _ = scene
-    person = cv2.resize(person_mask(portrait).astype(np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_NEAREST) > 0
+    person = cv2.resize(Matte.of(portrait).person.astype(np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_NEAREST) > 0
     above = np.arange(SIZE)[:, None] < portrait.params.landmarks[0, 152, 1].item() - 20
     assert (person == head)[above.repeat(SIZE, 1)].mean() > 0.98
     bun = head & (np.arange(SIZE)[None] > portrait.params.landmarks[0, 454, 0].item() + 20)
@@ -42,7 +43,7 @@ def test_hair_that_no_landmark_knows_is_the_heads_and_the_wall_is_not(scene) -> 
 
 def test_the_matte_is_soft_generous_and_ends_at_the_chin(scene) -> None:
     portrait, head, _ = scene
-    matte = torch.nn.functional.interpolate(head_matte(portrait), (SIZE, SIZE), mode="bilinear")[0, 0].numpy()
+    matte = torch.nn.functional.interpolate(Matte.of(portrait).head, (SIZE, SIZE), mode="bilinear")[0, 0].numpy()
     chin = portrait.params.landmarks[0, 152, 1].item()
     eyes = int(portrait.params.landmarks[0, 33, 1])
     assert matte.min() == 0
@@ -54,7 +55,7 @@ def test_the_matte_is_soft_generous_and_ends_at_the_chin(scene) -> None:
 
 def test_without_its_head_the_portrait_is_wall(scene) -> None:
     portrait, head, _ = scene
-    bare, hidden = to_uint8(without_head(portrait))[0].astype(int), hidden_by_head(portrait)
+    bare, hidden = to_uint8(without_head(portrait))[0].astype(int), Matte.of(portrait).hidden(portrait.image.shape[2:])
     chin = int(portrait.params.landmarks[0, 152, 1])
     assert hidden[:chin][head[:chin]].all()
     assert np.array_equal(bare[~hidden], to_uint8(portrait.image)[0][~hidden])
@@ -63,15 +64,15 @@ def test_without_its_head_the_portrait_is_wall(scene) -> None:
 
 def test_the_same_portrait_gives_the_same_matte_whatever_was_drawn_before(scene) -> None:
     portrait = scene[0]
-    first = head_matte(portrait)
+    first = Matte.of(portrait).head
     cv2.setRNGSeed(7)
-    assert torch.equal(first, head_matte(portrait))
+    assert torch.equal(first, Matte.of(portrait).head)
 
 
 @pytest.mark.parametrize("colour", [0.0, 0.5, 1.0])
 def test_where_colours_tell_nothing_the_rough_shape_stays(colour: float) -> None:
     portrait = Portrait(torch.full((1, 3, 64, 64), colour), mean_params(64))
-    person = person_mask(portrait)
+    person = Matte.of(portrait).person
     assert person.shape == (SIDE, SIDE)
     assert 0.05 < person.mean() < 0.95
     assert torch.isfinite(without_head(portrait)).all()
@@ -80,12 +81,10 @@ def test_where_colours_tell_nothing_the_rough_shape_stays(colour: float) -> None
 def test_a_face_larger_than_its_picture_is_all_head() -> None:
     params = mean_params(64)
     large = params.replace(scale=params.scale * 6)
-    from portrayal.face.camera import camera_from_pose
-
     large = large.replace(
         camera=camera_from_pose(large.rotation, large.translation, large.scale, width=64, height=64),
         landmarks=(params.landmarks - params.translation[:, None]) * 6 + params.translation[:, None],
     )
     portrait = Portrait(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), large)
-    assert float(head_matte(portrait).mean()) > 0.5
+    assert float(Matte.of(portrait).head.mean()) > 0.5
     assert torch.isfinite(without_head(portrait)).all()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from portrayal.media.crop import Crop, apply_crop, warp_map
 from portrayal.media.fill import fill_in
 from portrayal.media.image import UInt8, to_tensor
-from portrayal.media.matte import hidden_by_head
+from portrayal.media.matte import Matte
 from portrayal.types import FaceParams, Portrait
 
 
@@ -44,5 +44,6 @@ def without_heads(picture: UInt8, faces: Sequence[tuple[FaceParams, Crop]]) -> U
 
 def _hidden(face: FaceParams, crop: Crop, picture: UInt8) -> NDArray[np.bool_]:
     """(h, w) where a head is in the picture."""
-    hidden = hidden_by_head(Portrait(to_tensor(apply_crop(picture, crop)), face))
+    seen = Portrait(to_tensor(apply_crop(picture, crop)), face)
+    hidden = Matte.of(seen).hidden(seen.image.shape[2:])
     return warp_map(hidden.astype(np.float32), crop.inverse, picture.shape[1::-1]) > 0

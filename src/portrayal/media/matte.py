@@ -6,6 +6,8 @@ of what is behind from one picture, so it needs no weights.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -39,49 +41,60 @@ HOLE = 0.02
 """How far a pixel is a person's from which on it is not background."""
 
 
-def without_head(portrait: Portrait) -> Tensor:
-    """(1, 3, h, w) the portrait without its head, filled in from around it."""
-    filled = fill_in(to_uint8(portrait.image)[0], hidden_by_head(portrait))
-    return to_tensor(filled).to(portrait.image)
+@dataclass(frozen=True)
+class Matte:
+    """Where the person is in one portrait."""
+
+    person: NDArray[np.bool_]
+    """(SIDE, SIDE); below the chin as far as the colours tell."""
+    heights: Tensor
+    """(SIDE, SIDE) how far down the face's oval each place is: 0 at its upper end, 1 at the chin."""
+
+    @classmethod
+    def of(cls, portrait: Portrait) -> Matte:
+        """Find the person in a portrait (b = 1)."""
+        heights = _oval_heights(portrait)
+        return cls(_person(portrait, heights.cpu().numpy()), heights)
+
+    @property
+    def soft(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: the person with a soft border."""
+        return self._softened(self.person.astype(np.float32))
+
+    @property
+    def above(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: 0 from the chin on downwards, where a portrait is neck and shoulders."""
+        return ((CHIN - self.heights) / JAW).clamp(0, 1)[None, None]
+
+    @property
+    def head(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: the head with its hair, a little generously; neither neck nor hair on it."""
+        return self._grown * self.above
+
+    def hidden(self, size: torch.Size) -> NDArray[np.bool_]:
+        """(h, w) of `size`: where a head is, generously; what is below the chin is neck and is none of it."""
+        hidden = F.interpolate(self._grown * (self.heights < NECK), size, mode="bilinear", align_corners=False)
+        return np.asarray(hidden[0, 0].cpu().numpy() > HOLE)
+
+    @property
+    def _grown(self) -> Tensor:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HALO + 1, 2 * HALO + 1))
+        return self._softened(np.asarray(cv2.dilate(self.person.astype(np.float32), kernel)))
+
+    def _softened(self, mask: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.asarray(cv2.GaussianBlur(mask, (0, 0), HALO / 2))).to(self.heights)[None, None]
 
 
-def hidden_by_head(portrait: Portrait) -> NDArray[np.bool_]:
-    """(h, w) where a head is, generously; what is below the chin is neck and is none of it."""
-    person, above = _grown(portrait), oval_heights(portrait) < NECK
-    hidden = F.interpolate(person * above, portrait.image.shape[2:], mode="bilinear", align_corners=False)
-    return np.asarray(hidden[0, 0].cpu().numpy() > HOLE)
+def without_head(portrait: Portrait, matte: Matte | None = None) -> Tensor:
+    """(1, 3, h, w) the portrait without its head, filled in from around it. `matte`: where it is known already."""
+    matte = matte or Matte.of(portrait)
+    return to_tensor(fill_in(to_uint8(portrait.image)[0], matte.hidden(portrait.image.shape[2:]))).to(portrait.image)
 
 
-def head_matte(portrait: Portrait) -> Tensor:
-    """Where the head with its hair is, a little generously. Neck and shoulders are none of it, nor is hair on them.
-
-    Args:
-        portrait: b = 1.
-
-    Returns:
-        (1, 1, SIDE, SIDE) in [0, 1].
-    """
-    return _grown(portrait) * above_chin(portrait)
-
-
-def above_chin(portrait: Portrait) -> Tensor:
-    """(1, 1, SIDE, SIDE) in [0, 1]: 0 from the chin on downwards, where a portrait is neck and shoulders."""
-    return ((CHIN - oval_heights(portrait)) / JAW).clamp(0, 1)[None, None]
-
-
-def _grown(portrait: Portrait) -> Tensor:
-    """(1, 1, SIDE, SIDE) in [0, 1]: `person_mask` with its halo, softly."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HALO + 1, 2 * HALO + 1))
-    grown = cv2.dilate(person_mask(portrait).astype(np.float32), kernel)
-    return torch.from_numpy(np.asarray(cv2.GaussianBlur(grown, (0, 0), HALO / 2))).to(portrait.image)[None, None]
-
-
-def person_mask(portrait: Portrait) -> NDArray[np.bool_]:
-    """(SIDE, SIDE) bool: the person; below the chin as far as the colours tell."""
+def _person(portrait: Portrait, height: NDArray[np.float32]) -> NDArray[np.bool_]:
     size = (SIDE, SIDE)
     picture = F.interpolate(portrait.image, size, mode="bilinear", align_corners=False, antialias=True)
     radius = head_distance(portrait.params.camera, side=SIDE)[0, 0].sqrt().cpu().numpy()
-    height = oval_heights(portrait).cpu().numpy()
     labels = np.full(size, cv2.GC_PR_BGD, np.uint8)
     labels[radius < LIKELY] = cv2.GC_PR_FGD
     labels[height > NECK] = cv2.GC_PR_FGD
@@ -97,8 +110,7 @@ def person_mask(portrait: Portrait) -> NDArray[np.bool_]:
     return np.asarray(cv2.morphologyEx(person.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
 
 
-def oval_heights(portrait: Portrait) -> Tensor:
-    """(SIDE, SIDE) how far down the face's oval each place is: 0 at its upper end, 1 at the chin."""
+def _oval_heights(portrait: Portrait) -> Tensor:
     params, side = portrait.params, portrait.image.shape[-1]
     places = pixel_centres(torch.Size((SIDE, SIDE)), params.landmarks.device) * (side / SIDE)
     down = head_axes(params)[0, 1]

@@ -10,6 +10,7 @@ import torch
 from portrayal.face.camera import camera_from_pose
 from portrayal.face.topology import FACE_OVAL
 from portrayal.media.image import to_tensor
+from portrayal.media.matte import Matte
 from portrayal.motion.edit import apply_edit
 from portrayal.nn.rendering.head import silhouette
 from portrayal.systems.export3d.detail import own_places
@@ -60,7 +61,7 @@ def colour(frame: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
 def test_a_head_that_stays_leaves_the_portrait_as_it_is(portrait: Portrait) -> None:
     own = view(portrait.params)
     assert own.opacity is not None
-    frame = Surroundings(portrait, own.opacity).draw(own, portrait.params.camera)
+    frame = Surroundings(portrait, Matte.of(portrait), own.opacity).draw(own, portrait.params.camera)
     torch.testing.assert_close(frame, portrait.image, atol=0.01, rtol=0)
 
 
@@ -75,7 +76,7 @@ def test_hair_goes_with_the_head_and_the_wall_is_where_it_was(portrait: Portrait
     camera = camera_from_pose(rotation, moved, size, width=SIZE, height=SIZE)
     by = moved - rolled.translation
     now = rolled.replace(translation=moved, camera=camera, landmarks=rolled.landmarks + by[:, None])
-    frame = Surroundings(portrait, own.opacity).draw(view(now, (shift, 0.0)), camera)
+    frame = Surroundings(portrait, Matte.of(portrait), own.opacity).draw(view(now, (shift, 0.0)), camera)
     torch.testing.assert_close(colour(frame, bun(now)), torch.tensor(HAIR).float(), atol=25, rtol=0)
     torch.testing.assert_close(colour(frame, bun(portrait.params)), torch.tensor(WALL).float(), atol=25, rtol=0)
     assert torch.equal(frame[..., :12, -12:], portrait.image[..., :12, -12:])

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.media.head import head_mask, pixel_centres
+from portrayal.media.matte import Matte
 from portrayal.motion.compose import moved_shape, recompose
 from portrayal.motion.options import RetargetOptions
 from portrayal.motion.remarks import frame_numbers, turned_frames, unsure_frames
@@ -81,10 +82,12 @@ def encode_source(model: Export3d, portrait: Portrait) -> Export3dSource:
     with quick_precision(picture):
         features = model.generator.encode(picture, view.camera)
         source = Export3dSource(portrait, view, features, None if network is None else network(view))
-        if not model.config.renderer.corrected:
-            return source
-        own = own_view(model, source)
-    around = None if own.opacity is None else Surroundings(portrait, own.opacity)
+    if not model.config.renderer.corrected:
+        return source
+    matte = Matte.of(portrait)
+    with quick_precision(picture):
+        own = own_view(model, source, matte)
+    around = None if own.opacity is None else Surroundings(portrait, matte, own.opacity)
     return replace(source, own=own, surroundings=around)
 
 
@@ -217,8 +220,8 @@ def shown_params(model: Export3d, driving: Export3dDriving) -> FaceParams:
     return recompose(params, shape=moved_shape(params, by))
 
 
-def own_view(model: Export3d, source: Export3dSource) -> OwnView:
-    """What the networks make of the portrait with its own expression and camera."""
+def own_view(model: Export3d, source: Export3dSource, matte: Matte) -> OwnView:
+    """What the networks make of the portrait with its own expression and camera, and `matte` of it."""
     params = source.portrait.params
     rendered = model.renderer.look(planes_of(model, source, expression_codes(model, params)), params.camera)
     flow = model.renderer.flow_of(source.view, source.view.look)
@@ -228,7 +231,7 @@ def own_view(model: Export3d, source: Export3dSource) -> OwnView:
     view = finish()
     places = _fetched(view).places
     misplaced = places - own_places(*places.shape[-2:]).to(places)
-    sight = OwnSight(misplaced, depth_map(view.depth, view.opacity, params.camera))
+    sight = OwnSight(misplaced, depth_map(view.depth, view.opacity, params.camera), matte.soft)
     own = _fetched(finish(own=sight))  # again, since what is drawn depends on what is fetched
     return OwnView(sight, own.made, left_behind(source.view, own.opacity, own.behind), own.opacity)
 

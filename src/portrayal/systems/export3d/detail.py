@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,9 @@ from portrayal.nn.rendering.head import MIDDLE, front_points, head_distance, see
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.layers import ConvBlock
 from portrayal.types import Depth
+
+if TYPE_CHECKING:
+    from portrayal.systems.export3d.symmetry import Twin
 
 LIFTED = 4
 """Channels of `Lift`."""
@@ -78,6 +82,8 @@ class OwnSight:
     """(b, 2, H, W) halves of the picture's side: how far from its own place each pixel is fetched."""
     seen: Depth
     """(b, 1, h, w)."""
+    person: Tensor
+    """(b, 1, n, n) in [0, 1]: where the source is no background."""
 
 
 class Background(nn.Module):
@@ -250,18 +256,23 @@ def own_places(height: int, width: int) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"))
 
 
-def fetch(picture: Tensor, places: Tensor, opacity: Tensor | None, behind: Tensor | None = None) -> Tensor:
+def fetch(
+    picture: Tensor, places: Tensor, opacity: Tensor | None, behind: Tensor | None = None, twin: Twin | None = None
+) -> Tensor:
     """The source's pixels as the view sees them.
 
     Args:
         picture: (b, 3, s, s). places: (b, 2, h, w) of `places_in_source`; enlarged to s.
         opacity: (b, 1, h, w) of the head; the rest is background. None: the head is everywhere.
         behind: of `behind_places`; None: the background stays.
+        twin: the other side of the face, for what the source hides of this one.
 
     Returns:
         (b, 3, s, s).
     """
     moved = sample(picture, places)
+    if twin is not None:
+        moved = twin.over(moved, picture)
     if opacity is None:
         return moved
     share = F.interpolate(opacity, size=picture.shape[-2:], mode="bilinear", align_corners=False).to(picture)

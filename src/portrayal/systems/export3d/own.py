@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from portrayal.systems.export3d.detail import OwnSight, SourceView, fetch, left_behind, sample
+from portrayal.systems.export3d.detail import OwnSight, SourceView, left_behind, sample
 from portrayal.systems.export3d.renderer import View
 from portrayal.systems.portrait_detail import likeness
 
@@ -39,10 +39,9 @@ class OwnView:
         fetched = view.fetched
         if fetched is None:
             return view
-        ways = fetched.places, fetched.opacity, fetched.behind
-        pixels, drawn = fetch(source.picture, *ways), fetch(self.made, *ways)
+        pixels, drawn = fetched.of(source.picture), fetched.of(self.made)
         own_left = self.left if fetched.behind is None else sample(self.left, fetched.behind)
-        gone = (left_behind(source, *ways[1:]) - own_left).clamp_min(0)
+        gone = (left_behind(source, fetched.opacity, fetched.behind) - own_left).clamp_min(0)
         alike = likeness(fetched.made, drawn, within=ALIKE) * (1 - gone)
         made = fetched.made + alike * (pixels - drawn)
         share = fetched.share + alike * (1 - fetched.share)

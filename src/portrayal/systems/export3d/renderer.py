@@ -33,6 +33,7 @@ from portrayal.systems.export3d.detail import (
 )
 from portrayal.systems.export3d.flow import OPENINGS, ExpressionFlow, Look
 from portrayal.systems.export3d.layers import SLOPE, enlarge
+from portrayal.systems.export3d.symmetry import Twin, twin_of
 
 GIVEN = 4
 """Channels that the super-resolution reads beside its feature: fetched pixels, and where they show the head's old
@@ -69,6 +70,7 @@ class Fetched:
     opacity: Tensor | None
     """As `detail.fetch` takes it, as the following."""
     behind: Tensor | None
+    twin: Twin | None = None
 
     def over(self, picture: Tensor) -> Tensor:
         """The view in the resolution of the source's picture (b, 3, s, s)."""
@@ -76,7 +78,11 @@ class Fetched:
         made, share = (
             F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (self.made, self.share)
         )
-        return torch.lerp(made, fetch(picture, self.places, self.opacity, self.behind), share)
+        return torch.lerp(made, self.of(picture), share)
+
+    def of(self, picture: Tensor) -> Tensor:
+        """(b, 3, s, s) a picture as the source's pixels are fetched."""
+        return fetch(picture, self.places, self.opacity, self.behind, self.twin)
 
 
 class TwoMlps(nn.Module):
@@ -228,16 +234,17 @@ class Renderer(nn.Module):
             points, opened = self.flow.move(points, flow)
             openings = [opened.mT.unflatten(-1, source.picture.shape[-2:])]
         places = places_in_source(points, offset, source.camera).mT.unflatten(-1, source.picture.shape[-2:])
-        head = opacity[:, None] if self.config.split else None
+        head, twin = opacity[:, None] if self.config.split else None, None
         if own is not None:
             places = nearer_places(places, own.misplaced)
+            twin = twin_of(places, points, offset, camera, source, own)
             places = rim_places(places, points, source, own.seen)
             head = None if head is None else without_fog(head, points, places, source, own.seen)
-        pixels = fetch(source.picture, places, head, moved)
+        pixels = fetch(source.picture, places, head, moved, twin)
         given = torch.cat([2 * pixels - 1, left_behind(source, head, moved), *openings], 1)
         x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
         made, share = (image.float() + 1) / 2, torch.sigmoid(self.share(x).float())
-        fetched = Fetched(made, share, places, head, moved)
+        fetched = Fetched(made, share, places, head, moved, twin)
         return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, fetched)
 
     def _body(self, source: SourceView | None, camera: Tensor) -> Tensor | None:

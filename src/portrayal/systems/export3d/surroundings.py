@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from portrayal.media.matte import above_chin, head_matte, without_head
+from portrayal.media.matte import Matte, without_head
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.head import MIDDLE, head_distance, seen_from
-from portrayal.systems.export3d.detail import own_places, rising, sample
+from portrayal.systems.export3d.detail import fetch, own_places, rising, sample
 from portrayal.systems.export3d.renderer import Fetched
 from portrayal.types import Portrait
 
@@ -31,18 +31,18 @@ SIDE = 128
 class Surroundings:
     """Of one portrait, with b = 1 everywhere."""
 
-    def __init__(self, portrait: Portrait, opacity: Tensor) -> None:
+    def __init__(self, portrait: Portrait, matte: Matte, opacity: Tensor) -> None:
         """
         Args:
+            matte: of the portrait.
             opacity: (1, 1, n, n) of the head as the networks have it in the portrait's own view.
         """
         self._camera = portrait.params.camera
         self._size = portrait.image.shape[2:]
-        matte = self._enlarged(head_matte(portrait)).to(portrait.image)
-        own = matte * torch.maximum(self._enlarged(opacity), self._near(self._camera))
-        above = self._enlarged(above_chin(portrait)).to(portrait.image)
-        self._still = torch.cat([portrait.image, without_head(portrait), own, above], 1)
-        self._hair = torch.cat([portrait.image, matte], 1)
+        head, above = self._enlarged(matte.head), self._enlarged(matte.above)
+        own = head * torch.maximum(self._enlarged(opacity), self._near(self._camera))
+        self._still = torch.cat([portrait.image, without_head(portrait, matte), own, above], 1)
+        self._hair = torch.cat([portrait.image, head], 1)
 
     def draw(self, view: Fetched, camera: Tensor) -> Tensor:
         """A view in the size of the portrait (1, 3, h, w), about [0, 1]."""
@@ -53,7 +53,7 @@ class Surroundings:
         hair, strands = self.hair(camera)
         gone = rising(own - torch.maximum(head, strands), *GONE)
         behind = torch.lerp(torch.lerp(portrait, bare, gone), hair, strands)
-        pixels = torch.lerp(behind, sample(self._hair[:, :3], view.places), head)
+        pixels = torch.lerp(behind, fetch(self._hair[:, :3], view.places, None, twin=view.twin), head)
         # Beside the head, above the neck, nothing is left to be drawn.
         known = torch.maximum(gone, torch.maximum(strands, above) - head)
         return torch.lerp(made, pixels, torch.maximum(share, known))

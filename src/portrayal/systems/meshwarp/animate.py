@@ -9,7 +9,8 @@ eyeballs and mouth are laid into the openings between lids and lips.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from portrayal.systems.meshwarp.mesh import (
 )
 from portrayal.systems.meshwarp.model import MeshWarp
 from portrayal.systems.meshwarp.raster import backward_displacement, read_source, texture_density
+from portrayal.systems.meshwarp.twin import Twin, find_twin, mirrored_rest, turned_back
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 
 
@@ -141,8 +143,7 @@ def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterato
 
 def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Picture:
     """One frame: (h, w, 3) float32 [0, 1]."""
-    rest, vertices = move_mesh(source, params, index)
-    frame = read_source(source.texture, _displacement(model, source, rest, vertices), model.config.map_step)
+    frame = read_skin(model, source, params, index).of(source.texture)
     draw_insides(frame, source.insides, Face.of(params, index))
     return frame
 
@@ -155,23 +156,45 @@ def carry(
     Returns:
         The moved pictures; `raster.texture_density` of all, beside that of a portrait as near.
     """
-    step, zoom = model.config.map_step, float(params.scale[index]) / source.pose.scale
-    displacement = _displacement(model, source, *move_mesh(source, params, index))
-    pictures = [read_source(texture, displacement, step) for texture in textures]
-    return pictures, texture_density(displacement, step) * zoom**2
+    reading, zoom = read_skin(model, source, params, index), float(params.scale[index]) / source.pose.scale
+    return [reading.of(texture) for texture in textures], reading.density * zoom**2
 
 
-def _displacement(model: MeshWarp, source: MeshwarpSource, rest: Array, vertices: Array) -> Picture:
+@dataclass(frozen=True)
+class Reading:
+    """Where a frame reads the portrait."""
+
+    displacement: Picture
+    """As from `raster.backward_displacement`."""
+    step: int
+    twin: Twin | None
+    """None: every half of the face is its own."""
+
+    def of(self, texture: Picture) -> Picture:
+        """(h, w, 3) a picture like the portrait, as the frame shows it."""
+        frame = read_source(texture, self.displacement, self.step)
+        return frame if self.twin is None else self.twin.over(frame, texture, self.step)
+
+    @cached_property
+    def density(self) -> Picture:
+        """As from `raster.texture_density`."""
+        own = texture_density(self.displacement, self.step)
+        return own if self.twin is None else own + self.twin.share * (self.twin.density - own)
+
+
+def read_skin(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Reading:
+    """Where frame `index` reads the portrait."""
+    rest, vertices = move_mesh(source, params, index)
     height, width = source.texture.shape[:2]
-    return backward_displacement(
-        rest,
-        vertices,
-        source.triangles,
-        behind=model.holes,
-        width=width,
-        height=height,
-        step=model.config.map_step,
-    )
+    draw = partial(backward_displacement, behind=model.holes, width=width, height=height, step=model.config.map_step)
+    reading = Reading(draw(rest, vertices, source.triangles), model.config.map_step, None)
+    back = turned_back(source.pose, Pose.of(params, index))
+    if not back:
+        return reading
+    mirrored = mirrored_rest(source.landmarks, source.lash_edges, source.lash_shares, source.rings.rest)
+    other = draw(mirrored, vertices, source.triangles)
+    twin = find_twin(other, reading.density, vertices, rings=model.config.rings, step=reading.step, amount=back)
+    return replace(reading, twin=twin)
 
 
 def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[Array, Array]:
