@@ -20,6 +20,7 @@ from portrayal.systems.mmfa.guided import GuidedMmfa
 from portrayal.systems.mmfa.keypoints import Pose, tracked_pose
 from portrayal.systems.mmfa.light import Appearance, enlarge, resize, sample
 from portrayal.systems.openings import Openings
+from portrayal.systems.other_half import OtherHalf
 from portrayal.types import FaceClip, Portrait, Source
 
 
@@ -55,17 +56,18 @@ def encode_driving(model: GuidedMmfa, clip: FaceClip) -> MmfaDriving:
 
 
 def render(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Iterator[Tensor]:
-    """As `animate.render`; the inside of the mouth is meshwarp's, with `LightConfig.openings`.
+    """As `animate.render`; with `LightConfig.openings` the inside of the mouth and what the portrait hides of a face
+    that it shows from the side are meshwarp's.
 
     Not where the expression comes out of the latent space: nothing says where the lips are that it draws.
     """
-    step, openings = model.config.frames_per_batch, None
+    step, openings, half = model.config.frames_per_batch, None, OtherHalf(source.portrait)
     if model.config.light.openings and not driving.expression.shape[1]:
         openings = Openings.of(source.portrait, open_eyes=False)
     for start in range(0, len(driving), step):
         part = driving[start : start + step]
         faces = frames(model, source, part)
-        yield faces if openings is None else openings.fill(faces, part.params)
+        yield faces if openings is None else openings.fill(half.fill(faces, part.params), part.params)
 
 
 def frames(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Tensor:
