@@ -21,7 +21,7 @@ SYSTEMS: dict[str, System] = {
     "directions": as_system(directions),
 }
 
-BEST = "mmfa"
+BEST = "export3d"
 """What `auto` stands for: of the systems that work with what is in the package, the one that scores best in
 docs/results.md."""
 
