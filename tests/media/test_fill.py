@@ -17,19 +17,20 @@ def disc(x: float, y: float, radius: float) -> np.ndarray:
 
 def test_the_rim_of_a_hole_mirrors_what_is_beside_it_and_the_rest_stays() -> None:
     """A ramp with stripes, along the row through the middle."""
-    y, x = np.mgrid[:120, :200]
-    striped = np.stack([x, y + 60, 110 + 60 * np.sin(x / 3)], -1).astype(np.uint8)
-    hidden = disc(90, 60, 45)
+    y, x = np.mgrid[:240, :255]
+    striped = np.stack([x, y, 110 + 60 * np.sin(x / 3)], -1).astype(np.uint8)
+    hidden = np.hypot(x - 125, y - 120) < 100
     filled = fill_in(np.where(hidden[..., None], np.uint8(0), striped), hidden)
     assert np.array_equal(filled[~hidden], striped[~hidden])
-    left, right = 45.5, 134.5  # borders of the hole in that row
-    rim = np.arange(2, int(RIM * 45) - 2)
+    left, right = 25.5, 224.5  # borders of the hole in that row
+    rim = np.arange(1, int(RIM * 100))
     for inside, beside in ((left + rim, left - rim), (right - rim, right + rim)):
-        wrong = filled[60, inside.round().astype(int)].astype(int) - striped[60, beside.round().astype(int)]
-        assert np.abs(wrong).mean() < 12
-    middle = filled[52:68, 82:98].astype(int)
+        wrong = filled[120, inside.round().astype(int)].astype(int) - striped[120, beside.round().astype(int)]
+        assert len(rim) > 5
+        assert np.abs(wrong).mean() < 14
+    middle = filled[100:140, 105:145].astype(int)
     assert np.ptp(middle[..., 2]) < 20, "no stripes, no seams"
-    assert abs(middle[..., 0].mean() - 90) < 12
+    assert abs(middle[..., 0].mean() - 125) < 12
 
 
 @given(st.integers(10, 190), st.integers(10, 110), st.integers(1, 90), st.tuples(*[st.integers(0, 255)] * 3))

@@ -16,7 +16,7 @@ BLUR = (9, 9)
 """over so many pixels there."""
 MIRRORED = 160
 """Pixels that a hole and what is around it are seen with, along the longer side, to find these ways."""
-RIM = 0.25
+RIM = 0.08
 """How deep a hole is mirrored in, of the depth of its middle; as far again it fades."""
 
 Mask = NDArray[np.bool_]
