@@ -34,7 +34,7 @@ def painted(points: torch.Tensor, on_head: torch.Tensor) -> torch.Tensor:
     return (colours * on_head[:, None]).unflatten(-1, (SIDE, SIDE)).clamp(0, 1)
 
 
-def seen_by(source_yaw: float, yaw: float) -> tuple[SourceView, torch.Tensor, torch.Tensor, torch.Tensor, Twin]:
+def seen_by(source_yaw: float, yaw: float) -> tuple[SourceView, torch.Tensor, torch.Tensor, torch.Tensor, Twin | None]:
     """The source, the true view, which of it is head, its places in the source and their twins."""
     taken, view = camera(source_yaw), camera(yaw)
     points, depth, on_head = met(taken)
@@ -53,6 +53,7 @@ def seen_by(source_yaw: float, yaw: float) -> tuple[SourceView, torch.Tensor, to
 @pytest.mark.parametrize("turn", [-0.9, 0.9])
 def test_a_profile_that_looks_ahead_gets_its_other_half(turn: float) -> None:
     source, truth, head, places, twin = seen_by(turn, 0.0)
+    assert twin is not None
     wrong = [
         (fetch(source.picture, places, None, twin=x) - truth).abs().mean(1, keepdim=True)[head].mean().item()
         for x in (None, twin)
@@ -68,9 +69,9 @@ def test_a_profile_that_looks_ahead_gets_its_other_half(turn: float) -> None:
 @pytest.mark.parametrize("yaw", [-0.5, 0.0, 0.5])
 def test_a_face_that_looks_ahead_is_taken_as_it_is(yaw: float) -> None:
     *_, twin = seen_by(0.0, yaw)
-    assert float(twin.share.mean()) < 0.01
+    assert twin is None
 
 
 def test_a_view_like_the_source_is_the_source() -> None:
     _, _, head, _, twin = seen_by(0.7, 0.7)
-    assert float((twin.share * head).sum() / head.sum()) < 0.03
+    assert twin is None or float((twin.share * head).sum() / head.sum()) < 0.03

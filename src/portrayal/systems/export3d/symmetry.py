@@ -39,6 +39,8 @@ FAR = (0.0, 0.04)
 """world units from the middle of the face to the side that is farther away in the source."""
 PERSON = (0.5, 0.95)
 """Of `OwnSight.person`, up to which the source shows background, and from which on the person."""
+LEAST = 0.02
+"""What of a mirror image would not be seen."""
 SOFT = 5
 """Pixels over which the sides pass into each other."""
 
@@ -59,8 +61,10 @@ class Twin:
 
 
 @in_float32
-def twin_of(places: Tensor, points: Tensor, offset: Tensor, camera: Tensor, source: SourceView, own: OwnSight) -> Twin:
-    """The mirror image of what a view shows, where the source shows it better than itself.
+def twin_of(
+    places: Tensor, points: Tensor, offset: Tensor, camera: Tensor, source: SourceView, own: OwnSight
+) -> Twin | None:
+    """The mirror image of what a view shows, where the source shows it better than itself; None: nowhere.
 
     Args:
         places: (b, 2, H, W) where the view's points are fetched from. points: (b, H W, 3) world, with the source's
@@ -76,7 +80,8 @@ def twin_of(places: Tensor, points: Tensor, offset: Tensor, camera: Tensor, sour
     wanted = torch.maximum(drawn_out, beside * _uncovered(points, source, camera).view_as(beside))
     shown = (1 - _covered(there, mirrored, source, own)) * _person(there, own)
     face = rising(points[..., 2].view_as(wanted), *BACK)
-    return Twin(there, _mean(wanted * shown * face, SOFT))
+    share = _mean(wanted * shown * face, SOFT)
+    return Twin(there, share) if float(share.max()) > LEAST else None
 
 
 def _uncovered(points: Tensor, source: SourceView, camera: Tensor) -> Tensor:
