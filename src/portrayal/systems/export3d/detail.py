@@ -183,9 +183,8 @@ def rim_places(places: Tensor, points: Tensor, source: SourceView, seen: Depth) 
     Returns:
         (b, 2, H, W): hair where the source has hair around the head, its background where it has none.
     """
-    own = resample_depth(seen, places.movedim(1, -1)).nearness
-    covered = rising(own - nearness(points, source.camera).view_as(own), *COVERED)
-    back = 1 - rising(points[..., 2].view_as(own), *BACK)
+    covered = rising(in_front(places, points, source, seen), *COVERED)
+    back = 1 - rising(points[..., 2].view_as(covered), *BACK)
     middle = 2 * seen_from(source.camera, places.new_tensor([MIDDLE]))[0].mT[..., None] - 1
     inside = sample(source.distance, places).clamp_min(0.1).sqrt()
     way = places - middle
@@ -207,10 +206,16 @@ def without_fog(opacity: Tensor, points: Tensor, places: Tensor, source: SourceV
     Returns:
         (b, 1, H, W), less where the source shows something else in the place of a half transparent point.
     """
-    own = resample_depth(seen, places.movedim(1, -1)).nearness
-    apart = (nearness(points, source.camera).view_as(own) - own).abs()
-    larger = F.interpolate(opacity, size=own.shape[-2:], mode="bilinear", align_corners=False)
+    apart = in_front(places, points, source, seen).abs()
+    larger = F.interpolate(opacity, size=apart.shape[-2:], mode="bilinear", align_corners=False)
     return larger * (1 - rising(apart, *APART) * (1 - rising(larger, *FOG)))
+
+
+def in_front(places: Tensor, points: Tensor, source: SourceView, seen: Depth) -> Tensor:
+    """(b, 1, h, w) world units: how much nearer is what the source shows in places (b, 2, h, w) than the points
+    (b, h w, 3) that belong there. `seen`: `OwnSight.seen` of the source."""
+    own = resample_depth(seen, places.movedim(1, -1)).nearness
+    return own - nearness(points, source.camera).view_as(own)
 
 
 def rising(x: Tensor, low: float, high: float) -> Tensor:

@@ -37,7 +37,7 @@ class Surroundings:
             matte: of the portrait.
             opacity: (1, 1, n, n) of the head as the networks have it in the portrait's own view.
         """
-        self._camera = portrait.params.camera
+        self._camera, self._image = portrait.params.camera, portrait.image
         self._size = portrait.image.shape[2:]
         head, above = self._enlarged(matte.head), self._enlarged(matte.above)
         own = head * torch.maximum(self._enlarged(opacity), self._near(self._camera))
@@ -53,7 +53,7 @@ class Surroundings:
         hair, strands = self.hair(camera)
         gone = rising(own - torch.maximum(head, strands), *GONE)
         behind = torch.lerp(torch.lerp(portrait, bare, gone), hair, strands)
-        pixels = torch.lerp(behind, fetch(self._hair[:, :3], view.places, None, twin=view.twin), head)
+        pixels = torch.lerp(behind, fetch(self._image, view.places, None, twin=view.twin), head)
         # Beside the head, above the neck, nothing is left to be drawn.
         known = torch.maximum(gone, torch.maximum(strands, above) - head)
         return torch.lerp(made, pixels, torch.maximum(share, known))

@@ -14,29 +14,26 @@ from torch.nn import functional as F
 
 from portrayal.face.camera import split_camera
 from portrayal.nn.precision import in_float32
-from portrayal.nn.rendering.depth import nearness, resample_depth
 from portrayal.systems.export3d.detail import (
     BACK,
     COVERED,
     OwnSight,
     SourceView,
+    in_front,
     nearer_places,
     places_in_source,
     rising,
     sample,
 )
+from portrayal.systems.meshwarp.twin import SHARPER, TURNED
 
 SIDES = (-1.0, 1.0, 1.0)
 """The world's x goes from one side of the face to the other."""
 FEW = (0.2, 0.5)
 """Pixels of the source in one of a view, up to which it does not show a place, since it hides it or has it drawn out,
 and from which on it does."""
-SHARPER = (0.7, 2.0)
-"""Powers of two by which it shows the other side larger: from these on that is taken."""
-TURNED = (0.17, 0.34)
-"""Sines of the angles by which the source is taken from the side, and the view less so: not at all, and clearly;"""
 FAR = (0.0, 0.04)
-"""world units from the middle of the face to the side that is farther away in the source."""
+"""World units from the middle of the face to the side that is farther away in the source."""
 PERSON = (0.5, 0.95)
 """Of `OwnSight.person`, up to which the source shows background, and from which on the person."""
 LEAST = 0.02
@@ -78,7 +75,7 @@ def twin_of(
     sharper = rising(torch.log2(better.clamp_min(FEW[0]) / here.clamp_min(FEW[0])), *SHARPER)
     drawn_out, beside = (1 - rising(here, *FEW)) * sharper, 1 - _person(places, own)
     wanted = torch.maximum(drawn_out, beside * _uncovered(points, source, camera).view_as(beside))
-    shown = (1 - _covered(there, mirrored, source, own)) * _person(there, own)
+    shown = (1 - rising(in_front(there, mirrored, source, own.seen), *COVERED)) * _person(there, own)
     face = rising(points[..., 2].view_as(wanted), *BACK)
     share = _mean(wanted * shown * face, SOFT)
     return Twin(there, share) if float(share.max()) > LEAST else None
@@ -91,12 +88,6 @@ def _uncovered(points: Tensor, source: SourceView, camera: Tensor) -> Tensor:
     side = before.sign()
     turned = rising(before * side, *TURNED) * rising((before - now) * side, *TURNED)
     return turned * rising(-points[..., 0] * side, *FAR)
-
-
-def _covered(places: Tensor, points: Tensor, source: SourceView, own: OwnSight) -> Tensor:
-    """How far the source shows something in front of points (b, H W, 3) in their places."""
-    seen = resample_depth(own.seen, places.movedim(1, -1)).nearness
-    return rising(seen - nearness(points, source.camera).view_as(seen), *COVERED)
 
 
 def _person(places: Tensor, own: OwnSight) -> Tensor:
