@@ -128,6 +128,7 @@ def animate(
         job = Job(target, key=fingerprint(source, driving, options), compare=options.compare)
         performance = open_driving(driving, tracker=tracker, cache=job.cache, progress=progress)
         plan = plan_animation(system, model, sitter, performance, options, progress=progress)
+        sitter = plan.sitter
         side = (options.size or sitter.faces[0].crop.size) if options.is_square else None
         renderer = Renderer(system, model, sitter, side, progress, background)
         keep_avatar(options.keep_avatar, renderer)

@@ -220,11 +220,11 @@ class Editor:
         """The whole picture, or the square, for each frame of the faces' motions."""
         for motion in motions:
             self.renderer.notes.extend(remarks_on(self.system, self.model, motion))
-        return self.renderer.pictures(_plan(motions))
+        return self.renderer.pictures(_plan(self.renderer.sitter, motions))
 
     def depths(self, motions: Motions) -> Iterator[UInt16]:
         """The depth of each of `pictures`, where the system has the capability."""
-        return self.renderer.depths(_plan(motions))
+        return self.renderer.depths(_plan(self.renderer.sitter, motions))
 
     def _placed(self, face: SourceFace) -> list[FaceParams]:
         """The other pictures' faces in pixels of a face's crop."""
@@ -294,9 +294,9 @@ class Editor:
         return _with_params(join_drivings(parts), params)
 
 
-def _plan(motions: Motions) -> Plan:
+def _plan(sitter: Sitter, motions: Motions) -> Plan:
     count = len(motions[0])
-    return Plan(list(range(count)), [0] * count, tuple(motions), 0, (0.0, 0.0), ())
+    return Plan(sitter, list(range(count)), [0] * count, tuple(motions), 0, (0.0, 0.0), ())
 
 
 def _with_params(driving: Driving, params: FaceParams) -> Driving:

@@ -25,6 +25,7 @@ from portrayal.media.paste import Mask, Paster
 from portrayal.motion.reference import reference_frame
 from portrayal.motion.retarget import retarget
 from portrayal.options import AnimateOptions
+from portrayal.room import make_room
 from portrayal.source import Sitter, SourceFace
 from portrayal.tracking import Progress, silent
 from portrayal.types import Driving, Portrait, Source, System, move
@@ -37,6 +38,8 @@ PANEL_HEIGHT = 720
 class Plan:
     """What is to be rendered."""
 
+    sitter: Sitter
+    """The source, with crops in which the motion has room (`portrayal.room`)."""
     frames: list[int]
     """Driving frames, rising."""
     source_frames: list[int]
@@ -104,7 +107,16 @@ def plan_animation(
         moved = system.retarget_codes(retarget(own, driving, options), options)
         notes += tuple(note for note in remarks_on(system, model, moved) if note not in notes)
         drivings.append(moved.pick(frames))
-    return Plan(frames, [source_frames[i] for i in frames], tuple(drivings), reference, jitter, notes)
+    roomy, placed = sitter, tuple(drivings)
+    if grows(system, model) and not options.is_square:
+        roomy, placed = make_room(sitter, placed)
+    return Plan(roomy, frames, [source_frames[i] for i in frames], placed, reference, jitter, notes)
+
+
+def grows(system: System, model: nn.Module) -> bool:
+    """Whether crops may depend on the motion: not where a portrait is tuned once for all motions, nor where codes of
+    driving pictures have places in a crop in them."""
+    return "tuning" not in system.CAPABILITIES and system.driving_pixels(model) is None
 
 
 def remarks_on(system: System, model: nn.Module, driving: Driving) -> tuple[str, ...]:

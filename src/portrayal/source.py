@@ -256,22 +256,31 @@ def _source_faces(chosen: Sequence[FaceParams]) -> tuple[SourceFace, ...]:
         draft = crop_around(params.landmarks, size=CROP_SIDES[1])
         side = min(max(round(draft.size / draft.scale), CROP_SIDES[0]), CROP_SIDES[1])
         crops.append(crop_around(params.landmarks, size=side // 2 * 2))
-    return tuple(
-        SourceFace(crop, params_to_crop(params, crop), feathered_mask(crop.size) * _own_share(i, crop, chosen))
-        for i, (params, crop) in enumerate(zip(chosen, crops, strict=True))
-    )
+    placed = [(crop, params_to_crop(params, crop)) for params, crop in zip(chosen, crops, strict=True)]
+    return tuple(SourceFace(*one, mask) for one, mask in zip(placed, masks_of(placed), strict=True))
 
 
-def _own_share(index: int, crop: Crop, chosen: Sequence[FaceParams]) -> NDArray[np.float32]:
-    """(size, size) in [0, 1]: 0 where another of the chosen faces is nearer, in units of the faces' sizes."""
+def masks_of(faces: Sequence[tuple[Crop, FaceParams]]) -> list[NDArray[np.float32]]:
+    """(size, size) for each face, given in pixels of its crop: 0 at the crop's border, and crops share what several
+    cover."""
+    centres = [points_to_picture(_centre(params), crop) for crop, params in faces]
+    sides = [_side(params) / crop.scale for crop, params in faces]
+    masks = []
+    for index, (crop, _) in enumerate(faces):
+        masks.append(feathered_mask(crop.size) * _own_share(index, crop, centres, sides))
+    return masks
+
+
+def _own_share(index: int, crop: Crop, centres: list[torch.Tensor], sides: list[float]) -> NDArray[np.float32]:
+    """(size, size) in [0, 1]: 0 where another of the faces is nearer, in units of the faces' sizes."""
     share = np.ones((crop.size, crop.size), np.float32)
-    if len(chosen) == 1:
+    if len(centres) == 1:
         return share
     grid = torch.arange(crop.size, dtype=torch.float32) + 0.5
     y, x = torch.meshgrid(grid, grid, indexing="ij")
     pixels = points_to_picture(torch.stack([x, y], -1), crop)
-    distance = torch.stack([(pixels - _centre(p)).norm(dim=-1) / _side(p) for p in chosen])
-    own, others = distance[index], distance[[i for i in range(len(chosen)) if i != index]].amin(0)
+    distance = torch.stack([(pixels - c).norm(dim=-1) / s for c, s in zip(centres, sides, strict=True)])
+    own, others = distance[index], distance[[i for i in range(len(centres)) if i != index]].amin(0)
     return ((others - own) / 0.2 + 0.5).clamp(0, 1).numpy().astype(np.float32)
 
 

@@ -148,7 +148,8 @@ class _Run:
         if entrant.system is None or entrant.model is None:
             stream = self.sitter.pictures([0] * len(self.frames))
         else:
-            stream = Renderer(entrant.system, entrant.model, self.sitter, None).pictures(self.plans[entrant.name])
+            plan = self.plans[entrant.name]
+            stream = Renderer(entrant.system, entrant.model, plan.sitter, None).pictures(plan)
         for _ in self.frames:
             with cost.measure(1, entrant.device):
                 picture = next(stream)

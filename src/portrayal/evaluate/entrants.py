@@ -101,7 +101,7 @@ def reenact(
     if entrant.system is None or entrant.model is None:
         return _still(sitter, len(frames), cost)
     plan = plan_animation(entrant.system, entrant.model, sitter, performance, options).pick(list(frames))
-    return _render(entrant.system, entrant.model, entrant.device, sitter, plan, cost)
+    return _render(entrant.system, entrant.model, entrant.device, plan, cost)
 
 
 @torch.no_grad()
@@ -119,15 +119,13 @@ def render_motion(
     if entrant.system is None or entrant.model is None:
         return _still(sitter, len(params), cost)
     driving = encode_params(entrant.system, entrant.model, portrait_of(sitter), params, tuple(times))
-    plan = Plan(list(range(len(params))), [0] * len(params), (driving,), 0, (0.0, 0.0), ())
-    return _render(entrant.system, entrant.model, entrant.device, sitter, plan, cost)
+    plan = Plan(sitter, list(range(len(params))), [0] * len(params), (driving,), 0, (0.0, 0.0), ())
+    return _render(entrant.system, entrant.model, entrant.device, plan, cost)
 
 
-def _render(
-    system: System, model: nn.Module, device: torch.device, sitter: Sitter, plan: Plan, cost: Cost
-) -> list[UInt8]:
+def _render(system: System, model: nn.Module, device: torch.device, plan: Plan, cost: Cost) -> list[UInt8]:
     with cost.measure(len(plan.frames), device):
-        return list(Renderer(system, model, sitter, None).pictures(plan))
+        return list(Renderer(system, model, plan.sitter, None).pictures(plan))
 
 
 def _still(sitter: Sitter, count: int, cost: Cost) -> list[UInt8]:

@@ -8,6 +8,7 @@ import torch
 from portrayal.nn.rendering.depth import depth_map
 from portrayal.nn.rendering.head import HALF_AXES, MIDDLE
 from portrayal.nn.rendering.rays import camera_rays
+from portrayal.systems.export3d.body import NECK
 from portrayal.systems.export3d.detail import OwnSight, SourceView, fetch, places_in_source
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.symmetry import Twin, twin_of
@@ -42,7 +43,9 @@ def seen_by(source_yaw: float, yaw: float) -> tuple[SourceView, torch.Tensor, to
     source = SourceView(picture, taken, torch.zeros(1, 80), Look(torch.zeros(1, 64), torch.zeros(1, 2, 2)))
     grid = (SIDE, SIDE)
     head = on_head.float().unflatten(-1, grid)
-    own = OwnSight(torch.zeros(1, 2, *grid), depth_map(depth.unflatten(-1, grid), head, taken), head[:, None])
+    own = OwnSight(
+        torch.zeros(1, 2, *grid), depth_map(depth.unflatten(-1, grid), head, taken), head[:, None], torch.tensor([NECK])
+    )
     points, _, on_head = met(view)
     offset = torch.full((1, SIDE**2, 2), 0.5)
     places = places_in_source(points, offset, taken).mT.unflatten(-1, grid)

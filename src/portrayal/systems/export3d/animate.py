@@ -24,6 +24,7 @@ from portrayal.motion.remarks import frame_numbers, turned_frames, unsure_frames
 from portrayal.nn.precision import quick_precision
 from portrayal.nn.rendering.depth import depth_map, enlarge_depth
 from portrayal.nn.rendering.fast import FastField
+from portrayal.systems.export3d.body import neck_of
 from portrayal.systems.export3d.config import Config
 from portrayal.systems.export3d.detail import OwnSight, SourceView, left_behind, own_places
 from portrayal.systems.export3d.flow import Look
@@ -190,7 +191,7 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
         params = driving.params[frame : frame + 1]
         head = opacity * head_mask(params, places)[:, None]
         if source.surroundings is not None:
-            head = torch.maximum(head, source.surroundings.hair(params.camera)[1])
+            head = torch.maximum(head, source.surroundings.hair(params.camera))
         yield Layers(picture, head.clamp(0, 1))
 
 
@@ -231,7 +232,8 @@ def own_view(model: Export3d, source: Export3dSource, matte: Matte) -> OwnView:
     view = finish()
     places = _fetched(view).places
     misplaced = places - own_places(*places.shape[-2:]).to(places)
-    sight = OwnSight(misplaced, depth_map(view.depth, view.opacity, params.camera), matte.soft)
+    seen = depth_map(view.depth, view.opacity, params.camera)
+    sight = OwnSight(misplaced, seen, matte.soft, neck_of(source.portrait))
     own = _fetched(finish(own=sight))  # again, since what is drawn depends on what is fetched
     return OwnView(sight, own.made, left_behind(source.view, own.opacity, own.behind), own.opacity)
 

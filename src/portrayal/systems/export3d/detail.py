@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 LIFTED = 4
 """Channels of `Lift`."""
-NECK = (0.0, -0.3, -0.06)
-"""World units: what the shoulders follow."""
-SHOULDER, COLLAR, BORDER = 0.5, 0.06, 0.1
-"""Half a width of the shoulders and the softness of their upper end in world units, and of the picture's border in
-sides. On training pairs the background's error below the neck falls by a quarter, nearly alike for 0.5 to 0.9."""
 REACH = 0.4
 """How far the planes can move the place that a point is fetched from, in halves of the picture's side."""
 APART = (0.05, 0.1)
@@ -48,6 +43,8 @@ RIM = 1.18
 """Where the source shows what is around a head, in the half axes of its rough shape."""
 FOG = (0.5, 0.9)
 """Opacities up to which such a point is nothing, and from which on it is hidden skin or hair."""
+MIST = (0.1, 0.2)
+"""Opacities up to which a point is nothing, wherever it is, and from which on it is something."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,8 @@ class OwnSight:
     """(b, 1, h, w)."""
     person: Tensor
     """(b, 1, n, n) in [0, 1]: where the source is no background."""
+    neck: Tensor
+    """(1, 3) world, of `body.neck_of`."""
 
 
 class Background(nn.Module):
@@ -208,7 +207,7 @@ def without_fog(opacity: Tensor, points: Tensor, places: Tensor, source: SourceV
     """
     apart = in_front(places, points, source, seen).abs()
     larger = F.interpolate(opacity, size=apart.shape[-2:], mode="bilinear", align_corners=False)
-    return larger * (1 - rising(apart, *APART) * (1 - rising(larger, *FOG)))
+    return larger * rising(larger, *MIST) * (1 - rising(apart, *APART) * (1 - rising(larger, *FOG)))
 
 
 def in_front(places: Tensor, points: Tensor, source: SourceView, seen: Depth) -> Tensor:
@@ -223,35 +222,18 @@ def rising(x: Tensor, low: float, high: float) -> Tensor:
     return ((x - low) / (high - low)).clamp(0, 1)
 
 
-@in_float32
-def behind_places(source: Tensor, driving: Tensor, *, side: int) -> Tensor:
-    """Where the source shows the background of a view: in the same place, but for neck and shoulders, which go with the
-    neck. Towards the picture's left, right and lower border they stay.
-
-    Args:
-        source, driving: (b, 25) cameras. side: of the result.
-
-    Returns:
-        (b, 2, side, side) in [-1, 1] where it is inside the picture.
-    """
-    point = driving.new_tensor([[NECK]])
-    (before, _), (now, unit) = (seen_from(camera, point) for camera in (source, driving))  # (b, 1, 2), (b, 1)
-    own = own_places(side, side).to(driving)
-    x, y = (own + 1) / 2
-    right, down = (torch.stack([x, y], -1)[None] - now[:, None]).div(unit[:, None, :, None]).unbind(-1)
-    border = (torch.stack([x, 1 - x, 1 - y]).amin(0) / BORDER).clamp(0, 1)
-    weight = border * torch.exp(-(right / SHOULDER).square()) * torch.sigmoid(down / COLLAR)  # (b, side, side)
-    return own + 2 * weight[:, None] * (before - now)[:, 0, :, None, None]
+Window = tuple[slice, slice]
+"""Rows and columns of a picture."""
 
 
-def sample(picture: Tensor, places: Tensor) -> Tensor:
-    """A picture (b, c, s, s) read at places (b, 2, h, w) in [-1, 1], which are enlarged to s."""
+def sample(picture: Tensor, places: Tensor, window: Window | None = None) -> Tensor:
+    """A picture (b, c, h, w) read at places (b, 2, n, m) in [-1, 1], which are enlarged to it; only in the window."""
     size = picture.shape[-2:]
+    rows, columns = window or (slice(None), slice(None))
     shift = places - own_places(*places.shape[-2:]).to(places)  # enlarging it leaves what stays exactly in its place
-    grid = F.interpolate(shift, size=size, mode="bilinear", align_corners=False) + own_places(*size).to(places)
-    return F.grid_sample(
-        picture, grid.movedim(1, -1).to(picture), mode="bilinear", padding_mode="border", align_corners=False
-    )
+    larger = F.interpolate(shift, size=size, mode="bilinear", align_corners=False)[..., rows, columns]
+    grid = (larger + own_places(*size)[..., rows, columns].to(places)).movedim(1, -1).to(picture)
+    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 @lru_cache(maxsize=8)

@@ -17,12 +17,13 @@ from portrayal.nn.rendering.rays import box_limits, camera_rays
 from portrayal.nn.rendering.volume import Draws, RayConfig, Rendered, middle_draws, random_draws, render_rays
 from portrayal.nn.super_resolution import split_feature
 from portrayal.nn.triplane import triplane_field
+from portrayal.systems.export3d.body import behind_places, below_neck
 from portrayal.systems.export3d.config import RendererConfig
 from portrayal.systems.export3d.detail import (
     Background,
     OwnSight,
     SourceView,
-    behind_places,
+    Window,
     fetch,
     left_behind,
     nearer_places,
@@ -79,6 +80,11 @@ class Fetched:
             F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (self.made, self.share)
         )
         return torch.lerp(made, self.of(picture), share)
+
+    def head_of(self, picture: Tensor, window: Window) -> Tensor:
+        """(b, 3, h, w) a picture in the window, as the head's pixels are fetched."""
+        moved = sample(picture, self.places, window)
+        return moved if self.twin is None else self.twin.over(moved, picture, window)
 
     def of(self, picture: Tensor) -> Tensor:
         """(b, 3, s, s) a picture as the source's pixels are fetched."""
@@ -216,7 +222,7 @@ class Renderer(nn.Module):
         colours, offset = rendered.colour.tensor_split([self.config.colours], -1)
         depth, opacity = (value.unflatten(-1, (self.side, self.side)) for value in (rendered.depth, rendered.opacity))
         raw, feature = split_feature(colours, height=self.side, width=self.side)
-        moved = self._body(source, camera)
+        moved = self._body(source, camera, own)
         if self.background is not None:
             behind = self.background(_given(source)) if background is None else background
             if moved is not None:
@@ -239,7 +245,9 @@ class Renderer(nn.Module):
             places = nearer_places(places, own.misplaced)
             twin = twin_of(places, points, offset, camera, source, own)
             places = rim_places(places, points, source, own.seen)
-            head = None if head is None else without_fog(head, points, places, source, own.seen)
+            if head is not None:
+                head = without_fog(head, points, places, source, own.seen)
+                head = head * (1 - below_neck(source.camera, camera, own.neck, side=head.shape[-1]))
         pixels = fetch(source.picture, places, head, moved, twin)
         given = torch.cat([2 * pixels - 1, left_behind(source, head, moved), *openings], 1)
         x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
@@ -247,12 +255,12 @@ class Renderer(nn.Module):
         fetched = Fetched(made, share, places, head, moved, twin)
         return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, fetched)
 
-    def _body(self, source: SourceView | None, camera: Tensor) -> Tensor | None:
-        """`detail.behind_places`, as far as the configuration has it."""
+    def _body(self, source: SourceView | None, camera: Tensor, own: OwnSight | None) -> Tensor | None:
+        """`body.behind_places`, as far as the configuration has it."""
         if not self.config.body:
             return None
         source = _given(source)
-        return behind_places(source.camera, camera, side=source.picture.shape[-1])
+        return behind_places(source.camera, camera, side=source.picture.shape[-1], own=own)
 
     def _enlarged(self, feature: Tensor, raw: Tensor, given: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The last feature (b, c, H, W) and the picture (b, 3, H, W) in [-1, 1]."""

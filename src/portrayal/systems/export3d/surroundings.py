@@ -7,6 +7,8 @@ the rest of the hair would stay behind as a ghost, so it goes with the head, as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,7 +16,7 @@ from torch.nn import functional as F
 from portrayal.media.matte import Matte, without_head
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.head import MIDDLE, head_distance, seen_from
-from portrayal.systems.export3d.detail import fetch, own_places, rising, sample
+from portrayal.systems.export3d.detail import Window, own_places, rising, sample
 from portrayal.systems.export3d.renderer import Fetched
 from portrayal.types import Portrait
 
@@ -24,8 +26,10 @@ HAIR = (1.4, 1.9)
 """Radii in the half axes of a head's rough shape, up to which hair goes with the head and from which on it stays."""
 GONE = (0.05, 0.4)
 """Less of a head in a place than in the portrait: up to this it is still there, from this on the place is uncovered."""
-SIDE = 128
-"""Pixels that a head's rough shape is drawn with."""
+STILL = 0.1
+"""Half pixels of the portrait, by which something that stays is off its place."""
+LEAST = 1 / 512
+"""Of a pixel that would not be seen."""
 
 
 class Surroundings:
@@ -37,44 +41,70 @@ class Surroundings:
             matte: of the portrait.
             opacity: (1, 1, n, n) of the head as the networks have it in the portrait's own view.
         """
-        self._camera, self._image = portrait.params.camera, portrait.image
+        self._camera, self._image, self._head = portrait.params.camera, portrait.image, matte.head
         self._size = portrait.image.shape[2:]
-        head, above = self._enlarged(matte.head), self._enlarged(matte.above)
-        own = head * torch.maximum(self._enlarged(opacity), self._near(self._camera))
-        self._still = torch.cat([portrait.image, without_head(portrait, matte), own, above], 1)
-        self._hair = torch.cat([portrait.image, head], 1)
+        self._bare = without_head(portrait, matte)
+        self._own = self._head * torch.maximum(_resized(opacity, self._head.shape[2:]), self._near(self._camera))
 
     def draw(self, view: Fetched, camera: Tensor) -> Tensor:
         """A view in the size of the portrait (1, 3, h, w), about [0, 1]."""
         assert view.opacity is not None  # it has a background
-        head, made, share = (self._enlarged(x) for x in (view.opacity, view.made, view.share))
-        still = self._still if view.behind is None else sample(self._still, view.behind)
-        portrait, bare, own, above = still.tensor_split([3, 6, 7], 1)
-        hair, strands = self.hair(camera)
+        still = own_places(*view.opacity.shape[2:]).to(view.opacity)[None]
+        bent = still if view.behind is None else view.behind
+        own = sample(self._own, bent)
+        turned = self._turned(camera)
+        enlarged = (view.made, view.share, view.opacity, own, self._strands(turned, camera))
+        made, share, head, own, strands = (_resized(x, self._size) for x in enlarged)
         gone = rising(own - torch.maximum(head, strands), *GONE)
-        behind = torch.lerp(torch.lerp(portrait, bare, gone), hair, strands)
-        pixels = torch.lerp(behind, fetch(self._image, view.places, None, twin=view.twin), head)
-        # Beside the head, above the neck, nothing is left to be drawn.
-        known = torch.maximum(gone, torch.maximum(strands, above) - head)
-        return torch.lerp(made, pixels, torch.maximum(share, known))
+        frame = self._image.clone()
+        elsewhere = _resized((bent - still).abs().amax(1, keepdim=True), self._size) * self._size[0]
+        _lay(frame, (elsewhere > STILL).float(), lambda at: sample(self._image, bent, at))
+        _lay(frame, gone, lambda at: sample(self._bare, bent, at))
+        _lay(frame, strands, lambda at: sample(self._image, turned, at))
+        _lay(frame, head, lambda at: view.head_of(self._image, at))
+        # Beside the head nothing is left to be drawn.
+        return torch.lerp(made, frame, torch.maximum(share, torch.maximum(gone, 1 - head)))
+
+    def hair(self, camera: Tensor) -> Tensor:
+        """(1, 1, h, w) how much is head, or hair that goes with it."""
+        return _resized(self._strands(self._turned(camera), camera), self._size)
 
     @in_float32
-    def hair(self, camera: Tensor) -> tuple[Tensor, Tensor]:
-        """The portrait turned in its plane and moved with the head (1, 3, h, w), and how much of it is head or hair
-        (1, 1, h, w)."""
+    def _turned(self, camera: Tensor) -> Tensor:
+        """(1, 2, n, n) where the portrait shows what is turned in its plane and moved with the head."""
         (start, up), (own_start, own_up) = (_upright(view) for view in (camera, self._camera))
         turn = own_up / up
-        places = own_places(*self._size).to(camera)
+        places = own_places(*self._head.shape[2:]).to(camera)
         moved = (torch.complex(places[0], places[1]) - start) * turn + own_start
-        picture, matte = sample(self._hair, torch.stack([moved.real, moved.imag])[None]).tensor_split([3], 1)
-        return picture, matte * self._near(camera)
+        return torch.stack([moved.real, moved.imag])[None]
+
+    @in_float32
+    def _strands(self, turned: Tensor, camera: Tensor) -> Tensor:
+        """(1, 1, n, n) how much of `_turned` is head or hair."""
+        return sample(self._head, turned) * self._near(camera)
 
     def _near(self, camera: Tensor) -> Tensor:
-        """(1, 1, h, w): 1 near the head of a camera, 0 away from it."""
-        return 1 - rising(self._enlarged(head_distance(camera, side=SIDE)).clamp_min(0).sqrt(), *HAIR)
+        """(1, 1, n, n): 1 near the head of a camera, 0 away from it."""
+        distance = head_distance(camera, side=self._head.shape[-1])
+        return 1 - rising(distance.clamp_min(0).sqrt(), *HAIR)
 
-    def _enlarged(self, x: Tensor) -> Tensor:
-        return F.interpolate(x.float(), size=self._size, mode="bilinear", align_corners=False)
+
+def _resized(x: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(x.float(), size=size, mode="bilinear", align_corners=False)
+
+
+def _lay(frame: Tensor, share: Tensor, read: Callable[[Window], Tensor]) -> None:
+    """Put a picture over a frame (1, 3, h, w), as far as `share` (1, 1, h, w) says; `read` gives it in a window."""
+    seen = share[0, 0] > LEAST
+    window = _span(seen.any(1)), _span(seen.any(0))
+    if window[0] != slice(0, 0):
+        frame[..., *window] = torch.lerp(frame[..., *window], read(window).to(frame), share[..., *window])
+
+
+def _span(found: Tensor) -> slice:
+    """The shortest one with all that was found (n,)."""
+    at = found.nonzero()
+    return slice(int(at[0]), int(at[-1]) + 1) if len(at) else slice(0, 0)
 
 
 def _upright(camera: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from portrayal.systems.export3d.detail import (
     COVERED,
     OwnSight,
     SourceView,
+    Window,
     in_front,
     nearer_places,
     places_in_source,
@@ -51,10 +52,12 @@ class Twin:
     share: Tensor
     """(b, 1, H, W) in [0, 1]: how far it is taken."""
 
-    def over(self, moved: Tensor, picture: Tensor) -> Tensor:
-        """A picture (b, 3, s, s) as its own sides are fetched, (b, 3, s, s), with what it shows of the other one."""
+    def over(self, moved: Tensor, picture: Tensor, window: Window | None = None) -> Tensor:
+        """A picture (b, 3, s, s) as its own sides are fetched in the window, (b, 3, h, w), with what it shows of the
+        other one."""
         share = F.interpolate(self.share, size=picture.shape[-2:], mode="bilinear", align_corners=False)
-        return torch.lerp(moved, sample(picture, self.places), share.to(picture))
+        share = share if window is None else share[..., *window]
+        return torch.lerp(moved, sample(picture, self.places, window), share.to(picture))
 
 
 @in_float32
