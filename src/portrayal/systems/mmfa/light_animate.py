@@ -7,7 +7,7 @@ portrait of 1024 pixels stays as sharp as it is, and only what is painted has th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from portrayal.motion.compose import head_shape
 from portrayal.nn.precision import quick_precision
 from portrayal.systems.mmfa.driving import MmfaDriving
+from portrayal.systems.mmfa.far import FarHead
 from portrayal.systems.mmfa.guided import GuidedMmfa
 from portrayal.systems.mmfa.keypoints import Pose, tracked_pose
 from portrayal.systems.mmfa.light import Appearance, enlarge, resize, sample
@@ -61,12 +62,14 @@ def render(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Iter
 
     Not where the expression comes out of the latent space: nothing says where the lips are that it draws.
     """
-    step, openings, half = model.config.frames_per_batch, None, OtherHalf(source.portrait)
+    step, openings = model.config.frames_per_batch, None
+    far, half = FarHead(source.portrait), OtherHalf(source.portrait)
     if model.config.light.openings and not driving.expression.shape[1]:
         openings = Openings.of(source.portrait, open_eyes=False)
     for start in range(0, len(driving), step):
         part = driving[start : start + step]
-        faces = frames(model, source, part)
+        near, by = far.split(part.params)
+        faces = far.carry(frames(model, source, replace(part, params=near)), by)
         yield faces if openings is None else openings.fill(half.fill(faces, part.params), part.params)
 
 
