@@ -39,11 +39,17 @@ def without_heads(picture: UInt8, faces: Sequence[tuple[FaceParams, Crop]]) -> U
     Args:
         picture: (h, w, 3). faces: each t = 1, in pixels of its crop.
     """
-    return fill_in(picture, np.logical_or.reduce([_hidden(face, crop, picture) for face, crop in faces]))
+    mattes = [_matte(face, crop, picture) for face, crop in faces]
+    hidden, in_front = (np.logical_or.reduce(masks) for masks in zip(*mattes, strict=True))
+    return fill_in(picture, hidden, in_front)
 
 
-def _hidden(face: FaceParams, crop: Crop, picture: UInt8) -> NDArray[np.bool_]:
-    """(h, w) where a head is in the picture."""
+def _matte(face: FaceParams, crop: Crop, picture: UInt8) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(h, w) where a head is in the picture, and where the person is."""
     seen = Portrait(to_tensor(apply_crop(picture, crop)), face)
-    hidden = Matte.of(seen).hidden(seen.image.shape[2:])
-    return warp_map(hidden.astype(np.float32), crop.inverse, picture.shape[1::-1]) > 0
+    matte, size = Matte.of(seen), seen.image.shape[2:]
+    hidden, in_front = (
+        warp_map(mask.astype(np.float32), crop.inverse, picture.shape[1::-1]) > 0
+        for mask in (matte.hidden(size), matte.in_front(size))
+    )
+    return hidden, in_front

@@ -76,6 +76,11 @@ class Matte:
         hidden = F.interpolate(self._grown * (self.heights < NECK), size, mode="bilinear", align_corners=False)
         return np.asarray(hidden[0, 0].cpu().numpy() > HOLE)
 
+    def in_front(self, size: torch.Size) -> NDArray[np.bool_]:
+        """(h, w) of `size`: where the person is, generously, with neck and shoulders as far as they are known."""
+        shown = F.interpolate(self._grown, size, mode="bilinear", align_corners=False)
+        return np.asarray(shown[0, 0].cpu().numpy() > HOLE)
+
     @property
     def _grown(self) -> Tensor:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HALO + 1, 2 * HALO + 1))
@@ -88,7 +93,9 @@ class Matte:
 def without_head(portrait: Portrait, matte: Matte | None = None) -> Tensor:
     """(1, 3, h, w) the portrait without its head, filled in from around it. `matte`: where it is known already."""
     matte = matte or Matte.of(portrait)
-    return to_tensor(fill_in(to_uint8(portrait.image)[0], matte.hidden(portrait.image.shape[2:]))).to(portrait.image)
+    size = portrait.image.shape[2:]
+    filled = fill_in(to_uint8(portrait.image)[0], matte.hidden(size), matte.in_front(size))
+    return to_tensor(filled).to(portrait.image)
 
 
 def _person(portrait: Portrait, height: NDArray[np.float32]) -> NDArray[np.bool_]:
