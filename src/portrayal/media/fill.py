@@ -63,7 +63,9 @@ def _seam(off: Array, hole: Mask, copied: Mask) -> Array:
     """(h, w, 3) what is to be added to copies in a hole, which are off by so much on its rim."""
     depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     away = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    rim = copied & ~hole & (away < max(hole.shape) / SIDES[-1])
+    rim = copied & ~hole & (away < max(1.5, max(hole.shape) / SIDES[-1]))
+    if not rim.any():
+        return np.zeros_like(off)
     fade = (1 - depth / (SEAM * depth.max())).clip(0, 1)
     return _membrane(off, ~rim) * fade[..., None]
 
@@ -71,7 +73,8 @@ def _seam(off: Array, hole: Mask, copied: Mask) -> Array:
 def _membrane(picture: Array, hidden: Mask) -> Array:
     """As smooth as what is around allows; from coarse to fine, at each resolution the unknown is the mean around it."""
     known = np.where(hidden, np.float32(UNKNOWN), np.float32(1))
-    levels = [(picture * known[..., None], known)]
+    usual = np.average(picture, axis=(0, 1), weights=known).astype(np.float32)
+    levels = [(np.where(hidden[..., None], usual, picture) * known[..., None], known)]
     while min(known.shape) > 1 and known.min() < 0.5:
         size = (known.shape[1] // 2, known.shape[0] // 2)
         colours, known = (np.asarray(cv2.resize(x, size, interpolation=cv2.INTER_AREA)) for x in levels[-1])

@@ -24,7 +24,7 @@ from portrayal.types import Portrait
 
 SIDE = 160
 """Pixels of the picture that is taken apart."""
-SURE, LIKELY, AWAY = 0.95, 1.25, 1.6
+SURE, LIKELY, AWAY = 0.95, 1.25, 2.2
 """Radii in the half axes of a head's rough shape: within which everything is head, within which it is at first, and
 beyond which nothing is, above `NECK`."""
 CHIN, NECK = 1.0, 1.05

@@ -22,7 +22,7 @@ from portrayal.types import Portrait
 
 CROWN = (0.0, 0.35, -0.06)
 """World units: above `MIDDLE`, for the direction and the size of a head in a picture."""
-HAIR = (1.4, 1.9)
+HAIR = (1.8, 2.4)
 """Radii in the half axes of a head's rough shape, up to which hair goes with the head and from which on it stays."""
 GONE = (0.05, 0.4)
 """Less of a head in a place than in the portrait: up to this it is still there, from this on the place is uncovered."""
