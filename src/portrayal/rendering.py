@@ -258,7 +258,10 @@ class Renderer:
                 yield from map(Drawn, to_uint8(batch))
             return
         for layers in cast(LayerRenderer, self.system).render_layers(self.model, source, driving):
-            yield from map(Drawn, to_uint8(layers.picture), layers.opacity[:, 0].float().cpu().numpy())
+            # The photo has its own shoulders.
+            with_body = None if self.background.picture is None else layers.person
+            opacity = layers.opacity if with_body is None else with_body
+            yield from map(Drawn, to_uint8(layers.picture), opacity[:, 0].float().cpu().numpy())
 
 
 def row_size(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

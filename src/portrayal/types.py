@@ -234,6 +234,8 @@ class Layers:
     """(b, 3, h, w) in [0, 1], the size of the portrait."""
     opacity: Tensor
     """(b, 1, h, w) in [0, 1]: share of the head in each pixel; exactly 0 away from it."""
+    person: Tensor | None = None
+    """(b, 1, h, w) in [0, 1]: of head, neck and shoulders; None: of the head, since nothing else is known."""
 
 
 @dataclass(frozen=True)

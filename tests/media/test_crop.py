@@ -17,6 +17,7 @@ from portrayal.media.crop import (
     crop_around,
     params_to_crop,
     params_to_picture,
+    picture_window,
     points_to_crop,
     points_to_picture,
 )
@@ -166,3 +167,11 @@ def test_params_follow(angle):
     back = params_to_picture(moved, crop, width=300, height=300)
     for name in ("landmarks", "rotation", "translation", "scale", "camera"):
         assert torch.allclose(getattr(back, name), getattr(original, name), atol=2e-3), name
+
+
+def test_repeated_border_is_not_picture():
+    image = np.random.default_rng(0).random((60, 60, 3), dtype=np.float32)
+    image[:10] = image[10]
+    image[:, 52:] = image[:, 51:52]
+    assert picture_window(image) == (0, 10, 52, 60)
+    assert picture_window(np.ones((60, 60, 3), np.float32)) == (0, 0, 60, 60)

@@ -26,7 +26,6 @@ from portrayal.systems.meshwarp.layers import (
     box_around,
     fill_smoothly,
     fit_affine,
-    picture_window,
     polygon_mask,
     read_affine,
 )
@@ -326,14 +325,6 @@ def test_uncovered_skin_reads_from_visible_skin(model, portrait):
     hull = source.landmarks[np.setdiff1d(np.arange(468), hidden.vertices), :2]
     assert (hidden.lender >= hull.min(0)).all()
     assert (hidden.lender <= hull.max(0)).all()
-
-
-def test_repeated_border_is_not_picture():
-    image = np.random.default_rng(0).random((60, 60, 3), dtype=np.float32)
-    image[:10] = image[10]
-    image[:, 52:] = image[:, 51:52]
-    assert picture_window(image) == Box(0, 10, 52, 60)
-    assert picture_window(np.ones((60, 60, 3), np.float32)) == Box(0, 0, 60, 60)
 
 
 def test_reading_without_displacement_is_exact():

@@ -149,6 +149,29 @@ def cut_out(image: UInt8, crop: Crop) -> tuple[UInt8, Matrix]:
     return part, matrix
 
 
+def picture_window(image: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    """What of a crop shows the picture: without the lines at its borders that only repeat the picture's last one.
+
+    Args:
+        image: (h, w, 3) in [0, 1]. Plain lines count as picture: there is nothing in them that could be seen to move.
+
+    Returns:
+        x0, y0, x1, y1.
+    """
+    height, width = image.shape[:2]
+    top, bottom = _repeated(image), _repeated(image[::-1])
+    left, right = _repeated(image.swapaxes(0, 1)), _repeated(image[:, ::-1].swapaxes(0, 1))
+    return left, top, width - right, height - bottom
+
+
+def _repeated(image: NDArray[np.float32]) -> int:
+    """How many rows from the top equal the next one, at most a third of them; 0 where they are plain."""
+    limit = len(image) // 3
+    different = (image[1 : limit + 1] != image[:limit]).any((1, 2))
+    count = int(different.argmax()) if different.any() else limit
+    return count if np.ptp(image[0], axis=0).max() > 0.03 else 0
+
+
 def warp(image: UInt8, matrix: Matrix, size: tuple[int, int]) -> UInt8:
     """Resample `image` with a (2, 3) matrix from its pixels to those of the result, (width, height) `size`."""
     shifted = matrix.copy()

@@ -124,8 +124,7 @@ class Level:
         known = _patches(self.picture, from_)
         weights = _patches((self.trust * ~(self.foreign & ~self.hole))[..., None], to)
         weights = np.tile(weights / weights.sum(1, keepdims=True).clip(1e-6), (1, 3))
-        away = np.square((to[:, :, None] - from_[:, None]).astype(np.float32)).sum(0) / max(self.hole.shape) ** 2
-        still = weights @ np.square(known).T + 3 * NEARER**2 * away
+        still = weights @ np.square(known).T + 3 * NEARER**2 * _squared_distances(to, from_) / max(self.hole.shape) ** 2
         result, trust = np.where(self.hole[..., None], guess, self.picture), self.trust[*to]
         nearest = np.zeros(to.shape[1], np.intp)
         for _ in range(ROUNDS):
@@ -163,6 +162,12 @@ def complete(picture: Array, hole: Mask, foreign: Mask, guess: Array) -> Complet
     ways = np.zeros((*level.hole.shape, 2), np.float32)
     ways[*to] = (from_ - to)[::-1].T * np.divide(hole.shape, level.hole.shape)[::-1]
     return Completed(result, ways, level.wanted)
+
+
+def _squared_distances(a: Numbers, b: Numbers) -> Array:
+    """(k, l) between places (2, k) and (2, l)."""
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    return np.square(a).sum(0)[:, None] + np.square(b).sum(0) - 2 * a.T @ b
 
 
 def _patches(picture: Array, at: Numbers) -> Array:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from portrayal.face.topology import CHIN as CHIN_POINT
 from portrayal.face.topology import FACE_OVAL
+from portrayal.media.crop import picture_window
 from portrayal.media.fill import fill_in
 from portrayal.media.head import head_axes, pixel_centres
 from portrayal.media.image import to_tensor, to_uint8
@@ -27,10 +29,18 @@ SIDE = 160
 SURE, LIKELY, AWAY = 0.95, 1.25, 2.2
 """Radii in the half axes of a head's rough shape: within which everything is head, within which it is at first, and
 beyond which nothing is, above `NECK`."""
+UNSEEN = 1.4
+"""As `AWAY`, where the portrait goes on outside its picture: hair that the picture's border cuts is drawn out there."""
 CHIN, NECK = 1.0, 1.05
 """Heights in the face's oval, 0 its upper and 1 its lower end; from the last one on nothing is head."""
+THROAT = 0.2
+"""To each side of the chin, in the same heights: what is below it is neck."""
 JAW = 0.25
 """Of these heights above the chin: what is there is less and less head and more and more neck."""
+STUMP = 0.2
+"""How much of a neck goes with a head, in these heights."""
+OVERLAP = 4.0
+"""How much faster a body begins than a head ends."""
 ROUNDS = 3
 PERSON = (cv2.GC_FGD, cv2.GC_PR_FGD)
 FEWEST = 20
@@ -53,8 +63,8 @@ class Matte:
     @classmethod
     def of(cls, portrait: Portrait) -> Matte:
         """Find the person in a portrait (b = 1)."""
-        heights = _oval_heights(portrait)
-        return cls(_person(portrait, heights.cpu().numpy()), heights)
+        heights, across = _oval_places(portrait)
+        return cls(_person(portrait, heights.cpu().numpy(), across.cpu().numpy()), heights)
 
     @property
     def soft(self) -> Tensor:
@@ -65,6 +75,17 @@ class Matte:
     def above(self) -> Tensor:
         """(1, 1, SIDE, SIDE) in [0, 1]: 0 from the chin on downwards, where a portrait is neck and shoulders."""
         return ((CHIN - self.heights) / JAW).clamp(0, 1)[None, None]
+
+    @property
+    def throat(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: 0 below the neck, which a head brings along to where it is laid over another."""
+        return ((NECK + STUMP - self.heights) / STUMP).clamp(0, 1)[None, None]
+
+    @property
+    def body(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: neck and shoulders, with hair on them, as far as the colours tell. They begin
+        above the chin, since a head that is drawn over them ends softly there."""
+        return self.soft * (OVERLAP * (1 - self.above)).clamp_max(1)
 
     @property
     def head(self) -> Tensor:
@@ -98,15 +119,16 @@ def without_head(portrait: Portrait, matte: Matte | None = None) -> Tensor:
     return to_tensor(filled).to(portrait.image)
 
 
-def _person(portrait: Portrait, height: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _person(portrait: Portrait, height: NDArray[np.float32], across: NDArray[np.float32]) -> NDArray[np.bool_]:
     size = (SIDE, SIDE)
     picture = F.interpolate(portrait.image, size, mode="bilinear", align_corners=False, antialias=True)
     radius = head_distance(portrait.params.camera, side=SIDE)[0, 0].sqrt().cpu().numpy()
     labels = np.full(size, cv2.GC_PR_BGD, np.uint8)
     labels[radius < LIKELY] = cv2.GC_PR_FGD
     labels[height > NECK] = cv2.GC_PR_FGD
-    labels[(height > NECK) & (radius < AWAY)] = cv2.GC_FGD
+    labels[(height > NECK) & (np.abs(across) < THROAT)] = cv2.GC_FGD
     labels[(height < NECK) & (radius > AWAY)] = cv2.GC_BGD
+    labels[(height < NECK) & (radius > UNSEEN) & _outside(portrait.image)] = cv2.GC_BGD
     labels[radius < SURE] = cv2.GC_FGD
     count = np.isin(labels, PERSON).sum()
     if FEWEST < count < labels.size - FEWEST:
@@ -117,9 +139,18 @@ def _person(portrait: Portrait, height: NDArray[np.float32]) -> NDArray[np.bool_
     return np.asarray(cv2.morphologyEx(person.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
 
 
-def _oval_heights(portrait: Portrait) -> Tensor:
+def _outside(image: Tensor) -> NDArray[np.bool_]:
+    """(SIDE, SIDE) where a portrait only goes on from the border of its picture."""
+    window = np.divide(picture_window(image[0].movedim(0, -1).cpu().numpy()), image.shape[-1] / SIDE)
+    y, x = np.indices((SIDE, SIDE)) + 0.5
+    return np.asarray((x < window[0]) | (y < window[1]) | (x > window[2]) | (y > window[3]))
+
+
+def _oval_places(portrait: Portrait) -> tuple[Tensor, Tensor]:
+    """(SIDE, SIDE) each: how far down the face's oval a place is, and how far to the side of the chin, in heights."""
     params, side = portrait.params, portrait.image.shape[-1]
     places = pixel_centres(torch.Size((SIDE, SIDE)), params.landmarks.device) * (side / SIDE)
-    down = head_axes(params)[0, 1]
+    beside, down = head_axes(params)[0]
     oval = params.landmarks[0, list(FACE_OVAL), :2] @ down
-    return (places @ down - oval.min()) / (oval.max() - oval.min()).clamp_min(1)
+    height = (oval.max() - oval.min()).clamp_min(1)
+    return (places @ down - oval.min()) / height, (places - params.landmarks[0, CHIN_POINT, :2]) @ beside / height

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from portrayal.face.topology import LIPS_INNER
 from portrayal.media.head import head_axes, head_mask, pixel_centres
+from portrayal.media.matte import Matte
 from portrayal.media.overlay import Overlay
 from portrayal.systems.drawn_shape import bend
 from portrayal.systems.meshwarp import animate as meshwarp
@@ -27,7 +28,7 @@ from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.layers import Picture, to_picture
 from portrayal.systems.meshwarp.model import MeshWarp
 from portrayal.systems.openings import Openings
-from portrayal.types import FaceParams, Portrait
+from portrayal.types import FaceParams, Layers, Portrait
 
 SIDE = 128
 """Drawings are compared at about so many pixels along the side of a portrait,"""
@@ -71,7 +72,7 @@ class PortraitDetail:
             own: (1, 3, h, w) what is drawn of the portrait with its own motion, in its size.
             strength: from 0 to 1, how much of the portrait is in the result.
         """
-        self.strength = strength
+        self.strength, self._portrait = strength, portrait
         own = bend(own, portrait.params)
         self._mesh = meshwarp.encode_source(_meshwarp(), portrait)
         self._openings = Openings(self._mesh.insides)
@@ -115,12 +116,36 @@ class PortraitDetail:
         shown = torch.lerp(shown, carried.moved, self.strength * self._enlarged(alike))
         return torch.lerp(shown, self._openings.fill(shown, params), self.strength)
 
-    def draw_over(self, overlay: Overlay, placed: Tensor, params: FaceParams, squares: Tensor) -> Tensor:
+    def draw_over(
+        self,
+        overlay: Overlay,
+        placed: Tensor,
+        params: FaceParams,
+        squares: Tensor,
+        carried: Carried | None = None,
+    ) -> Tensor:
         """The drawings with the detail, in the portrait that moves around them; arguments as of `Overlay.blend`."""
-        carried = self.carry(params)
+        carried = carried or self.carry(params)
         drawn = self.add(placed, params, carried)
         shown = torch.lerp(carried.moved, drawn, self._enlarged(carried.drawn))
         return shown if self.strength == 1 else torch.lerp(overlay.blend(drawn, params, squares), shown, self.strength)
+
+    def draw_layers(self, overlay: Overlay, faces: Layers, params: FaceParams, squares: Tensor) -> Layers:
+        """`draw_over`, and what of it is head and person: where the portrait shows them, as they move, and what is
+        drawn beside. Arguments as of `Overlay.lay_layers`."""
+        carried, laid = self.carry(params), overlay.lay_layers(faces, params, squares)
+        picture = self.draw_over(overlay, overlay.place(faces.picture, squares), params, squares, carried)
+        moved = [meshwarp.read_skin(_meshwarp(), self._mesh, params, i).of(self._matte) for i in range(len(params))]
+        head, person = self._batch(moved).movedim(-1, 1)[:, :2].split(1, 1)
+        drawn = laid.opacity * self._enlarged(carried.drawn)
+        return Layers(picture.clamp(0, 1), torch.maximum(head, drawn), torch.maximum(person, drawn))
+
+    @cached_property
+    def _matte(self) -> Picture:
+        """(h, w, 3): where the portrait shows the head, where the person, and nothing."""
+        matte = Matte.of(self._portrait)
+        seen = torch.cat([matte.soft * matte.throat, matte.soft, torch.zeros_like(matte.soft)], 1)
+        return to_picture(F.interpolate(seen, self._size, mode="bilinear", align_corners=False))
 
     def _batch(self, arrays: Sequence[Picture]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self._reduced_places.device)

@@ -199,6 +199,9 @@ def test_layers_are_what_is_rendered_and_where_the_head_is(model, portrait):
         assert float(layer.opacity.min()) == 0
         assert float(layer.opacity.max()) <= 1
         assert float(layer.opacity[..., :4, :4].max()) == 0
-    still, shifted = (layer.opacity[0, 0].sum(0) @ torch.arange(float(SIZE)) / layer.opacity.sum() for layer in layers)
+        assert layer.person is None or bool((layer.person >= layer.opacity).all())
+    nose = int(portrait.params.landmarks[0, 1, 1])
+    heads = [layer.opacity[0, 0, :nose] for layer in layers]
+    still, shifted = (head.sum(0) @ torch.arange(float(SIZE)) / head.sum() for head in heads)
     eyes = portrait.params.landmarks[0, [33, 263], 0]
     assert float(shifted - still) == pytest.approx(0.3 * float(eyes[1] - eyes[0]), rel=0.35)

@@ -176,23 +176,21 @@ def render_depth(model: Export3d, source: Export3dSource, driving: Export3dDrivi
 
 
 def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[Layers]:
-    """What `render` draws, and what of it is head: the opacity of the rays as pixels are fetched by it, inside the
-    ellipse around the head, because there is a thin fog of density away from it; and the hair that goes with it.
+    """What `render` draws, and what of it is head and person, of `Surroundings`; without it the opacity of the rays,
+    inside the ellipse around the head, because there is a thin fog of density away from it.
 
     Yields:
-        (1, 3, h, w) and (1, 1, h, w).
+        b = 1.
     """
     size = source.portrait.image.shape[-2:]
     places = pixel_centres(size, source.portrait.image.device)
     for frame, (view, picture) in enumerate(_shown(model, source, driving)):
-        fetched = None if view.fetched is None else view.fetched.opacity
-        opacity = view.opacity[:, None].float() if fetched is None else fetched.float()
-        opacity = F.interpolate(opacity, size, mode="bilinear", align_corners=False)
         params = driving.params[frame : frame + 1]
-        head = opacity * head_mask(params, places)[:, None]
-        if source.surroundings is not None:
-            head = torch.maximum(head, source.surroundings.hair(params.camera))
-        yield Layers(picture, head.clamp(0, 1))
+        if source.surroundings is not None and view.fetched is not None:
+            yield Layers(picture, *(x.clamp(0, 1) for x in source.surroundings.person(view.fetched, params.camera)))
+            continue
+        opacity = F.interpolate(view.opacity[:, None].float(), size, mode="bilinear", align_corners=False)
+        yield Layers(picture, (opacity * head_mask(params, places)[:, None]).clamp(0, 1))
 
 
 def codes_of(model: Export3d, driving: Export3dDriving) -> Tensor:

@@ -41,7 +41,9 @@ class Surroundings:
             matte: of the portrait.
             opacity: (1, 1, n, n) of the head as the networks have it in the portrait's own view.
         """
-        self._camera, self._image, self._head = portrait.params.camera, portrait.image, matte.head
+        self._camera, self._image = portrait.params.camera, portrait.image
+        self._head, self._soft = matte.head, matte.soft
+        self._body = torch.cat([matte.body * matte.throat, matte.body], 1)
         self._size = portrait.image.shape[2:]
         self._bare = without_head(portrait, matte)
         self._own = self._head * torch.maximum(_resized(opacity, self._head.shape[2:]), self._near(self._camera))
@@ -65,9 +67,17 @@ class Surroundings:
         # Beside the head nothing is left to be drawn.
         return torch.lerp(made, frame, torch.maximum(share, torch.maximum(gone, 1 - head)))
 
-    def hair(self, camera: Tensor) -> Tensor:
-        """(1, 1, h, w) how much is head, or hair that goes with it."""
-        return _resized(self._strands(self._turned(camera), camera), self._size)
+    def person(self, view: Fetched, camera: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, 1, h, w) in [0, 1] each: what of a view is head or hair that goes with it; with neck and shoulders."""
+        assert view.opacity is not None  # it has a background
+        body = self._body if view.behind is None else sample(self._body, view.behind)
+        strands = self._strands(self._turned(camera), camera)
+        fetched = F.grid_sample(self._soft, view.places.movedim(1, -1), padding_mode="border", align_corners=False)
+        drawn = view.opacity * torch.lerp(torch.ones_like(fetched), fetched, view.share)
+        drawn, strands, body = (_resized(x, self._size) for x in (drawn, strands, body))
+        neck, body = body.split(1, 1)
+        head = torch.maximum(drawn, torch.maximum(strands, neck))
+        return head, torch.maximum(head, body)
 
     @in_float32
     def _turned(self, camera: Tensor) -> Tensor:

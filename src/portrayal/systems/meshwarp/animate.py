@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
+from portrayal.media.crop import picture_window
 from portrayal.motion.options import RetargetOptions
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.eyes import shut_lids
 from portrayal.systems.meshwarp.hidden import HiddenSkin, find_hidden_skin, lend_texture
 from portrayal.systems.meshwarp.insides import Insides, draw_insides, find_insides
-from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, picture_window, to_array, to_picture
+from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, to_array, to_picture
 from portrayal.systems.meshwarp.mesh import (
     FACE_POINTS,
     Face,

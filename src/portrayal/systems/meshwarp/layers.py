@@ -133,26 +133,6 @@ def _blur(picture: Picture, sigma: float) -> Picture:
     return np.asarray(blurred if step == 1 else cv2.resize(blurred, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def picture_window(image: Picture) -> Box:
-    """What of a crop shows the picture: without the lines at its borders that only repeat the picture's last one.
-
-    Args:
-        image: (h, w, 3). Plain lines count as picture: there is nothing in them that could be seen to move.
-    """
-    height, width = image.shape[:2]
-    top, bottom = _repeated(image), _repeated(image[::-1])
-    left, right = _repeated(image.swapaxes(0, 1)), _repeated(image[:, ::-1].swapaxes(0, 1))
-    return Box(left, top, width - right, height - bottom)
-
-
-def _repeated(image: Picture) -> int:
-    """How many rows from the top equal the next one, at most a third of them; 0 where they are plain."""
-    limit = len(image) // 3
-    different = (image[1 : limit + 1] != image[:limit]).any((1, 2))
-    count = int(different.argmax()) if different.any() else limit
-    return count if np.ptp(image[0], axis=0).max() > 0.03 else 0
-
-
 def close_openings(image: Picture, landmarks: Array, contours: Sequence[tuple[int, ...]]) -> Picture:
     """The picture with eyes or mouth painted over from their rims: what the skin shows where an opening closes.
 

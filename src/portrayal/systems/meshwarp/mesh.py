@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrayal.face.topology import FACE_OVAL, LEFT_EYE, RIGHT_EYE
-from portrayal.systems.meshwarp.layers import Array, Box, smoothstep, to_array
+from portrayal.systems.meshwarp.layers import Array, smoothstep, to_array
 from portrayal.types import FaceParams
 
 FACE_POINTS = 468
@@ -184,7 +184,7 @@ def build_rings(
     *,
     width: int,
     height: int,
-    window: Box,
+    window: tuple[int, int, int, int],
     first: int,
     rings: int,
     skull_depth: float,
@@ -197,7 +197,7 @@ def build_rings(
         landmarks: (478, 3) of the source.
         pose: of the source.
         width, height: of the crop.
-        window: what of the crop shows the picture, see `picture_window`.
+        window: what of the crop shows the picture, see `media.crop.picture_window`.
         first: index of the first ring vertex.
         rings, skull_depth, still, reach: as in `Config`.
     """

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -280,7 +281,7 @@ def render_depth(model: Otavatar, source: OtavatarSource, driving: OtavatarDrivi
 
 
 def render_layers(model: Otavatar, source: OtavatarSource, driving: OtavatarDriving) -> Iterator[Layers]:
-    """What `render` generates, and what of it is head.
+    """What `render` generates, and what of it is head; with the photo's detail hair, neck and shoulders, too.
 
     Yields:
         (1, 3, h, w) and (1, 1, h, w).
@@ -290,8 +291,8 @@ def render_layers(model: Otavatar, source: OtavatarSource, driving: OtavatarDriv
     for part, ws, planes, camera in _scenes(model, generator, source, driving):
         picture, opacity = generator.look_through(planes, ws, camera)
         face = Layers((picture / 2 + 0.5).clamp(0, 1), opacity)
-        laid = overlay.lay_layers(face, part.params, squares(part.params, framing))
-        yield laid if detail is None else Layers(detail.add(laid.picture, part.params).clamp(0, 1), laid.opacity)
+        lay = overlay.lay_layers if detail is None else partial(detail.draw_layers, overlay)
+        yield lay(face, part.params, squares(part.params, framing))
 
 
 def _scenes(
