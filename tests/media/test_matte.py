@@ -69,6 +69,41 @@ def test_the_same_portrait_gives_the_same_matte_whatever_was_drawn_before(scene)
     assert torch.equal(first, Matte.of(portrait).head)
 
 
+def test_shoulders_are_the_persons_and_the_wall_beside_a_neck_is_not(scene) -> None:
+    portrait, _, _ = scene
+    picture, chin = to_uint8(portrait.image)[0].copy(), portrait.params.landmarks[0, 152].int().tolist()
+    coat = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.rectangle(picture, (chin[0] - 22, chin[1]), (chin[0] + 22, SIZE), SKIN, -1)
+    cv2.ellipse(coat, (chin[0], SIZE + 10), (90, 45), 0, 0, 360, (1,), -1)
+    picture[coat > 0] = (150, 30, 30)
+    matte = Matte.of(Portrait(to_tensor(picture), portrait.params))
+    person, body, throat = (
+        torch.nn.functional.interpolate(x, (SIZE, SIZE), mode="bilinear")[0, 0].numpy()
+        for x in (matte.soft, matte.body, matte.throat)
+    )
+    assert person[coat > 0].mean() > 0.9
+    assert body[coat > 0].mean() > 0.9
+    beside = np.s_[chin[1] + 8 : chin[1] + 16, chin[0] - 110 : chin[0] - 80]
+    assert person[beside].mean() < 0.1, "wall, below the chin"
+    brow = int(portrait.params.landmarks[0, 9, 1])
+    assert body[: brow + 1].max() == 0
+    assert throat[: chin[1]].min() == 1
+    assert throat[-1].max() == 0
+
+
+def test_hair_drawn_out_beyond_the_picture_is_nobodys(scene) -> None:
+    """The picture ends in the middle of the hair; the portrait goes on with its last line."""
+    portrait, head, _ = scene
+    top = int(np.flatnonzero(head.any(1))[0]) + 6
+    image = portrait.image.clone()
+    image[..., :top, :] = image[..., top : top + 1, :]
+    person = Matte.of(Portrait(image, portrait.params)).soft
+    seen = torch.nn.functional.interpolate(person, (SIZE, SIZE), mode="bilinear")[0, 0].numpy()
+    column = int(portrait.params.landmarks[0, 10, 0])
+    assert seen[top + 4, column] > 0.9
+    assert seen[: top // 3, column].max() < 0.1
+
+
 @pytest.mark.parametrize("colour", [0.0, 0.5, 1.0])
 def test_where_colours_tell_nothing_the_rough_shape_stays(colour: float) -> None:
     portrait = Portrait(torch.full((1, 3, 64, 64), colour), mean_params(64))

@@ -8,12 +8,13 @@ from torch.nn import functional as F
 
 from portrayal.face.topology import LEFT_EYE, RIGHT_EYE
 from portrayal.media.head import head_mask, pixel_centres
+from portrayal.media.matte import Matte
 from portrayal.media.overlay import Overlay
 from portrayal.motion.edit import apply_edit
 from portrayal.systems import meshwarp
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.portrait_detail import FACE, PortraitDetail, hue_change, likeness
-from portrayal.types import Driving, Edit, FaceParams, Portrait
+from portrayal.types import Driving, Edit, FaceParams, Layers, Portrait
 
 
 def blurred(image: torch.Tensor) -> torch.Tensor:
@@ -145,3 +146,25 @@ def test_a_mouth_has_white_black_and_the_hue_of_its_lips() -> None:
     torch.testing.assert_close(hue_change(drawn, own, head, mouth), torch.zeros_like(own), atol=1e-5, rtol=0)
     found = hue_change(drawn + green * mouth, own, head, mouth)
     torch.testing.assert_close(found, green * mouth, atol=1e-5, rtol=0)
+
+
+def test_layers_are_the_person_as_it_moves(portrait: Portrait) -> None:
+    """Head and hair of the drawing in front of its noise, 30 pixels to the right."""
+    params = FaceParams.cat([portrait.params, apply_edit(portrait.params, Edit(shift=(0.75, 0.0)))])
+    detail, overlay = PortraitDetail(portrait, blurred(portrait.image)), Overlay(portrait)
+    faces = Layers(blurred(portrait.image).expand(2, -1, -1, -1), torch.zeros(2, 1, 64, 64))
+    squares = torch.tensor([[128.0, 128.0, 256.0, 0.0]]).expand(2, -1)
+    layers = detail.draw_layers(overlay, faces, params, squares)
+    assert layers.person is not None
+    shown = detail.draw_over(overlay, overlay.place(faces.picture, squares), params, squares).clamp(0, 1)
+    torch.testing.assert_close(layers.picture, shown)
+    assert bool((layers.person >= layers.opacity).all())
+    by = params.landmarks[1, 1, 0] - params.landmarks[0, 1, 0]
+    assert float(by) > 20
+    nose = int(params.landmarks[0, 1, 1])
+    columns = torch.arange(256.0)
+    still, moved = (x[0, :nose].sum(0) @ columns / x[0, :nose].sum() for x in layers.opacity)
+    assert float(moved - still) == pytest.approx(float(by), rel=0.2)
+    matte = enlarged(Matte.of(portrait).soft, 256)[0, 0]
+    torch.testing.assert_close(layers.person[0, 0], matte, atol=0.05, rtol=0)
+    torch.testing.assert_close(layers.opacity[0, 0, :nose], matte[:nose], atol=0.05, rtol=0)

@@ -78,7 +78,7 @@ class Matte:
 
     @property
     def throat(self) -> Tensor:
-        """(1, 1, SIDE, SIDE) in [0, 1]: 0 below the neck, which a head brings along to where it is laid over another."""
+        """(1, 1, SIDE, SIDE) in [0, 1]: 0 below the neck, which a head brings along where it is laid over another."""
         return ((NECK + STUMP - self.heights) / STUMP).clamp(0, 1)[None, None]
 
     @property
