@@ -31,13 +31,15 @@ def test_what_the_network_draws_and_what_is_carried_add_up(portrait: Portrait) -
 
 def test_near_faces_stay_as_they_are_drawn(portrait: Portrait) -> None:
     drawn = torch.rand(2, 3, SIZE, SIZE)
-    assert FarHead(portrait).carry(drawn, torch.zeros(2, 2)) is drawn
+    assert FarHead(portrait).carry(drawn, at(portrait, (0, 0), (3, 0)), torch.zeros(2, 2)) is drawn
 
 
 def test_a_head_is_carried_with_its_neck_and_the_border_of_the_picture_stays(portrait: Portrait) -> None:
     drawn = portrait.image.expand(2, -1, -1, -1)
-    carried = FarHead(portrait).carry(drawn, torch.tensor([[0.0, 0.0], [12.0, -24.0]]))
+    carried = FarHead(portrait).carry(drawn, at(portrait, (0, 0), (0, 0)), torch.tensor([[0.0, 0.0], [12.0, -24.0]]))
     torch.testing.assert_close(carried[0], drawn[0])
+    back = FarHead(portrait).carry(carried[1:], at(portrait, (12, -24)), torch.tensor([[-12.0, 24.0]]))
+    assert float((back - drawn[:1])[..., 30:-30, 30:-30].abs().mean()) < 0.02, "from where the head is now"
     x, y = portrait.params.landmarks[0, :, 0], portrait.params.landmarks[0, :, 1]
     face = (..., slice(int(y.min()) + 8, int(y.max()) - 8), slice(int(x.min()) + 8, int(x.max()) - 8))
     moved = (..., *(slice(s.start + by, s.stop + by) for s, by in zip(face[1:], (-24, 12), strict=True)))

@@ -8,7 +8,7 @@ eyeballs and mouth are laid into the openings between lids and lips.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -39,6 +39,8 @@ from portrayal.systems.meshwarp.raster import backward_displacement, read_source
 from portrayal.systems.meshwarp.twin import Twin, find_twin, mirrored_rest, turned_back
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 
+Triangles = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
 
 @dataclass(frozen=True)
 class MeshwarpSource(Source):
@@ -47,7 +49,7 @@ class MeshwarpSource(Source):
     texture: Picture
     """(h, w, 3) float32 [0, 1], the portrait with the insides of eyes and mouth painted over."""
     rings: Rings
-    triangles: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    triangles: Triangles
     """(k, 3) of the whole mesh."""
     lash_edges: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
     """(l, 2) as in `MeshWarp`."""
@@ -186,8 +188,7 @@ class Reading:
 def read_skin(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Reading:
     """Where frame `index` reads the portrait."""
     rest, vertices = move_mesh(source, params, index)
-    height, width = source.texture.shape[:2]
-    draw = partial(backward_displacement, behind=model.holes, width=width, height=height, step=model.config.map_step)
+    draw = _drawing(model, source)
     reading = Reading(draw(rest, vertices, source.triangles), model.config.map_step, None)
     back = turned_back(source.pose, Pose.of(params, index))
     if not back:
@@ -196,6 +197,21 @@ def read_skin(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index
     other = draw(mirrored, vertices, source.triangles)
     twin = find_twin(other, reading.density, vertices, rings=model.config.rings, step=reading.step, amount=back)
     return replace(reading, twin=twin)
+
+
+def move_on(
+    model: MeshWarp, source: MeshwarpSource, picture: Picture, before: FaceParams, after: FaceParams
+) -> Picture:
+    """A picture (h, w, 3) of the portrait with its head as in `before`, bent until it is as in `after` (t = 1 each)."""
+    rest, vertices = (move_mesh(source, params, 0)[1] for params in (before, after))
+    displacement = _drawing(model, source)(rest, vertices, source.triangles)
+    return Reading(displacement, model.config.map_step, None).of(picture)
+
+
+def _drawing(model: MeshWarp, source: MeshwarpSource) -> Callable[[Array, Array, Triangles], Picture]:
+    """`backward_displacement` of a mesh at rest, the same one moved, and its triangles."""
+    height, width = source.texture.shape[:2]
+    return partial(backward_displacement, behind=model.holes, width=width, height=height, step=model.config.map_step)
 
 
 def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[Array, Array]:

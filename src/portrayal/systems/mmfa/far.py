@@ -18,7 +18,7 @@ from portrayal.systems.meshwarp.animate import MeshwarpSource
 from portrayal.systems.meshwarp.config import Config
 from portrayal.types import FaceParams, Portrait
 
-NEAR = 0.05
+NEAR = 0.1
 """Sides of the portrait: so far the network moves a head itself."""
 
 
@@ -41,15 +41,17 @@ class FarHead:
         by = away * (1 - near / away.norm(dim=1, keepdim=True).clamp_min(near))
         return _shifted(params, -by), by
 
-    def carry(self, drawn: Tensor, by: Tensor) -> Tensor:
+    def carry(self, drawn: Tensor, near: FaceParams, by: Tensor) -> Tensor:
         """Faces (t, 3, h, w) as `split` has them, carried by (t, 2) pixels; those that are near stay as they are."""
         far = by.abs().amax(1).gt(0).nonzero()[:, 0].tolist()
         if not far:
             return drawn
         frames = drawn.movedim(1, -1).float().cpu().numpy().copy(order="C")
-        moved = _shifted(self._portrait.params[[0] * len(by)], by)
+        own = self._portrait.params
         for i in far:
-            frames[i] = meshwarp.read_skin(self._model, self._mesh, moved, i).of(frames[i])
+            before = _shifted(own, near.translation[i : i + 1, :2] - own.translation[:, :2])
+            after = _shifted(before, by[i : i + 1])
+            frames[i] = meshwarp.move_on(self._model, self._mesh, frames[i], before, after)
         return torch.from_numpy(frames).movedim(-1, 1).to(drawn)
 
     @cached_property

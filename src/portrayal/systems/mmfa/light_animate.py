@@ -69,7 +69,7 @@ def render(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Iter
     for start in range(0, len(driving), step):
         part = driving[start : start + step]
         near, by = far.split(part.params)
-        faces = far.carry(frames(model, source, replace(part, params=near)), by)
+        faces = far.carry(frames(model, source, replace(part, params=near)), near, by)
         yield faces if openings is None else openings.fill(half.fill(faces, part.params), part.params)
 
 
