@@ -8,6 +8,7 @@ looked at, in one matrix product. Hues are found there; detail is copied in the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -92,7 +93,7 @@ class Level:
         )
         return cls(colours / shares.clip(1e-4)[..., None], shares < 0.999, strange > 1e-3)
 
-    @property
+    @cached_property
     def patches(self) -> Mask:
         """(n, m): middles of patches that are known in all pixels."""
         unknown = (self.hole | self.foreign).astype(np.uint8)
@@ -100,12 +101,12 @@ class Level:
         near = np.asarray(cv2.dilate(unknown, np.ones((PATCH, PATCH), np.uint8)))
         return near[REACH:-REACH, REACH:-REACH] == 0
 
-    @property
+    @cached_property
     def wanted(self) -> Mask:
         """(n, m): middles of patches with a pixel of the hole."""
         return np.asarray(cv2.dilate(self.hole.astype(np.uint8), np.ones((PATCH, PATCH), np.uint8))) > 0
 
-    @property
+    @cached_property
     def trust(self) -> Array:
         """(n, m): 1 where a colour is known, less and less into the hole."""
         depth = cv2.distanceTransform(self.hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)

@@ -38,7 +38,7 @@ def fill_in(picture: UInt8, hidden: Mask, foreign: Mask | None = None) -> UInt8:
     strange = np.zeros_like(hole) if foreign is None else foreign[window] & ~hole
     shown = np.float32(1 / 255) * part
     behind = _membrane(shown, hole | strange)
-    completed = None if hole.all() else complete(shown, hole, strange, behind)
+    completed = complete(shown, hole, strange, behind)
     if completed is None:
         filled = behind
     else:

@@ -7,6 +7,7 @@ of what is behind from one picture, so it needs no weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -66,7 +67,7 @@ class Matte:
         heights, across = _oval_places(portrait)
         return cls(_person(portrait, heights.cpu().numpy(), across.cpu().numpy()), heights)
 
-    @property
+    @cached_property
     def soft(self) -> Tensor:
         """(1, 1, SIDE, SIDE) in [0, 1]: the person with a soft border."""
         return self._softened(self.person.astype(np.float32))
@@ -94,15 +95,13 @@ class Matte:
 
     def hidden(self, size: torch.Size) -> NDArray[np.bool_]:
         """(h, w) of `size`: where a head is, generously; what is below the chin is neck and is none of it."""
-        hidden = F.interpolate(self._grown * (self.heights < NECK), size, mode="bilinear", align_corners=False)
-        return np.asarray(hidden[0, 0].cpu().numpy() > HOLE)
+        return _covered(self._grown * (self.heights < NECK), size)
 
     def in_front(self, size: torch.Size) -> NDArray[np.bool_]:
         """(h, w) of `size`: where the person is, generously, with neck and shoulders as far as they are known."""
-        shown = F.interpolate(self._grown, size, mode="bilinear", align_corners=False)
-        return np.asarray(shown[0, 0].cpu().numpy() > HOLE)
+        return _covered(self._grown, size)
 
-    @property
+    @cached_property
     def _grown(self) -> Tensor:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HALO + 1, 2 * HALO + 1))
         return self._softened(np.asarray(cv2.dilate(self.person.astype(np.float32), kernel)))
@@ -117,6 +116,12 @@ def without_head(portrait: Portrait, matte: Matte | None = None) -> Tensor:
     size = portrait.image.shape[2:]
     filled = fill_in(to_uint8(portrait.image)[0], matte.hidden(size), matte.in_front(size))
     return to_tensor(filled).to(portrait.image)
+
+
+def _covered(mask: Tensor, size: torch.Size) -> NDArray[np.bool_]:
+    """(h, w) of `size`: where a mask (1, 1, SIDE, SIDE) is anything."""
+    larger = F.interpolate(mask, size, mode="bilinear", align_corners=False)
+    return np.asarray(larger[0, 0].cpu().numpy() > HOLE)
 
 
 def _person(portrait: Portrait, height: NDArray[np.float32], across: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -7,11 +7,10 @@ palette) is as sharp as the portrait and follows the motion exactly. None of the
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from portrayal.systems.meshwarp.insides import Insides, draw_insides, find_insides
-from portrayal.systems.meshwarp.layers import to_picture
+from portrayal.systems.meshwarp.layers import from_pictures, to_picture, to_pictures
 from portrayal.systems.meshwarp.mesh import Face
 from portrayal.types import FaceParams, Portrait
 
@@ -38,7 +37,7 @@ class Openings:
         Returns:
             (t, 3, h, w) float32. A mouth that is no other than the portrait's, perhaps turned, stays as it is drawn.
         """
-        frames = drawn.movedim(1, -1).float().cpu().numpy().copy(order="C")  # which is drawn into
+        frames = to_pictures(drawn)
         for i, frame in enumerate(frames):
             draw_insides(frame, self._insides, Face.of(params, i), unchanged=False)
-        return torch.from_numpy(frames).movedim(-1, 1).to(drawn.device)
+        return from_pictures(frames, drawn.device)

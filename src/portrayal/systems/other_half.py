@@ -6,25 +6,21 @@ meshwarp takes it from the other half (`meshwarp.twin`). None of the papers has 
 
 from __future__ import annotations
 
-from functools import cached_property
-
-import torch
 from torch import Tensor
 
 from portrayal.systems.meshwarp import animate as meshwarp
-from portrayal.systems.meshwarp.animate import MeshwarpSource
-from portrayal.systems.meshwarp.config import Config
+from portrayal.systems.meshwarp.layers import from_pictures, to_pictures
 from portrayal.systems.meshwarp.mesh import Pose
 from portrayal.systems.meshwarp.twin import turned_back
-from portrayal.types import FaceParams, Portrait
+from portrayal.systems.portrait_mesh import PortraitMesh
+from portrayal.types import FaceParams
 
 
 class OtherHalf:
     """Of one portrait."""
 
-    def __init__(self, portrait: Portrait) -> None:
-        self._portrait, self._model = portrait, meshwarp.build(Config())
-        self._pose = Pose.of(portrait.params, 0)
+    def __init__(self, mesh: PortraitMesh) -> None:
+        self._mesh, self._pose = mesh, Pose.of(mesh.portrait.params, 0)
 
     def fill(self, drawn: Tensor, params: FaceParams) -> Tensor:
         """
@@ -37,14 +33,9 @@ class OtherHalf:
         turned = [i for i in range(len(params)) if turned_back(self._pose, Pose.of(params, i))]
         if not turned:
             return drawn
-        frames = drawn.movedim(1, -1).float().cpu().numpy().copy(order="C")
+        frames, source = to_pictures(drawn), self._mesh.source
         for i in turned:
-            reading = meshwarp.read_skin(self._model, self._mesh, params, i)
+            reading = meshwarp.read_skin(self._mesh.model, source, params, i)
             assert reading.twin is not None
-            frames[i] = reading.twin.over(frames[i], self._mesh.texture, reading.step)
-        return torch.from_numpy(frames).movedim(-1, 1).to(drawn.device)
-
-    @cached_property
-    def _mesh(self) -> MeshwarpSource:
-        """Which most portraits do not need."""
-        return meshwarp.encode_source(self._model, self._portrait)
+            frames[i] = reading.twin.over(frames[i], source.texture, reading.step)
+        return from_pictures(frames, drawn.device)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -24,10 +24,9 @@ from portrayal.media.matte import Matte
 from portrayal.media.overlay import Overlay
 from portrayal.systems.drawn_shape import bend
 from portrayal.systems.meshwarp import animate as meshwarp
-from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.layers import Picture, to_picture
-from portrayal.systems.meshwarp.model import MeshWarp
 from portrayal.systems.openings import Openings
+from portrayal.systems.portrait_mesh import PortraitMesh
 from portrayal.types import FaceParams, Layers, Portrait
 
 SIDE = 128
@@ -56,6 +55,8 @@ class Carried:
     head: Tensor
     """(t, 1, h', w') in [0, 1], as the following."""
     face: Tensor
+    more: tuple[Tensor, ...] = ()
+    """(t, 3, h, w) each: what else was to be moved."""
 
     @property
     def drawn(self) -> Tensor:
@@ -72,27 +73,28 @@ class PortraitDetail:
             own: (1, 3, h, w) what is drawn of the portrait with its own motion, in its size.
             strength: from 0 to 1, how much of the portrait is in the result.
         """
-        self.strength, self._portrait = strength, portrait
+        self.strength = strength
         own = bend(own, portrait.params)
-        self._mesh = meshwarp.encode_source(_meshwarp(), portrait)
-        self._openings = Openings(self._mesh.insides)
+        self._mesh = PortraitMesh(portrait)
+        self._openings = Openings(self._mesh.source.insides)
         self._textures = [to_picture(x) for x in (own, portrait.image)]
         self._size = portrait.image.shape[2:]
         self._factor = max(1, round(min(self._size) / SIDE))
         places = pixel_centres(self._size, portrait.image.device)
         self._reduced_places = self._reduced(places.movedim(-1, 0)).movedim(0, -1)
 
-    def carry(self, params: FaceParams) -> Carried:
-        """Everything as t frames move it; `params` in pixels of the portrait."""
-        frames = [meshwarp.carry(_meshwarp(), self._mesh, self._textures, params, i) for i in range(len(params))]
+    def carry(self, params: FaceParams, *more: Picture) -> Carried:
+        """Everything as t frames move it; `params` in pixels of the portrait, `more` as large as that."""
+        textures, mesh = [*self._textures, *more], self._mesh
+        frames = [meshwarp.carry(mesh.model, mesh.source, textures, params, i) for i in range(len(params))]
         pictures, densities = zip(*frames, strict=True)
-        own, moved = (self._batch(x).movedim(-1, 1) for x in zip(*pictures, strict=True))
+        own, moved, *others = (self._batch(x).movedim(-1, 1) for x in zip(*pictures, strict=True))
         (low, high), size = STRETCHED, self._reduced_places.shape[:2]
         density = F.interpolate(self._batch(densities)[:, None], size=size, mode="bilinear", align_corners=False)
         known = ((density - low) / (high - low)).clamp(0, 1)
         head = head_mask(params, self._reduced_places)
         face = head_mask(params, self._reduced_places, half_axes=FACE, hair=0)
-        return Carried(own, moved, known, head[:, None], face[:, None])
+        return Carried(own, moved, known, head[:, None], face[:, None], tuple(others))
 
     def add(self, drawn: Tensor, params: FaceParams, carried: Carried | None = None) -> Tensor:
         """
@@ -133,17 +135,16 @@ class PortraitDetail:
     def draw_layers(self, overlay: Overlay, faces: Layers, params: FaceParams, squares: Tensor) -> Layers:
         """`draw_over`, and what of it is head and person: where the portrait shows them, as they move, and what is
         drawn beside. Arguments as of `Overlay.lay_layers`."""
-        carried, laid = self.carry(params), overlay.lay_layers(faces, params, squares)
+        carried, laid = self.carry(params, self._matte), overlay.lay_layers(faces, params, squares)
         picture = self.draw_over(overlay, overlay.place(faces.picture, squares), params, squares, carried)
-        moved = [meshwarp.read_skin(_meshwarp(), self._mesh, params, i).of(self._matte) for i in range(len(params))]
-        head, person = self._batch(moved).movedim(-1, 1)[:, :2].split(1, 1)
+        head, person = carried.more[0][:, :2].split(1, 1)
         drawn = laid.opacity * self._enlarged(carried.drawn)
         return Layers(picture.clamp(0, 1), torch.maximum(head, drawn), torch.maximum(person, drawn))
 
     @cached_property
     def _matte(self) -> Picture:
         """(h, w, 3): where the portrait shows the head, where the person, and nothing."""
-        matte = Matte.of(self._portrait)
+        matte = Matte.of(self._mesh.portrait)
         seen = torch.cat([matte.soft * matte.throat, matte.soft, torch.zeros_like(matte.soft)], 1)
         return to_picture(F.interpolate(seen, self._size, mode="bilinear", align_corners=False))
 
@@ -205,8 +206,3 @@ def _between_lips(params: FaceParams, places: Tensor) -> Tensor:
 def _around(x: Tensor) -> Tensor:
     """The mean over the square around each pixel."""
     return F.avg_pool2d(x, AROUND, 1, AROUND // 2, count_include_pad=False)
-
-
-@lru_cache(maxsize=1)
-def _meshwarp() -> MeshWarp:
-    return meshwarp.build(Config())

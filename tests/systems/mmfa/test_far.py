@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from portrayal.systems.mmfa.far import NEAR, FarHead
+from portrayal.systems.portrait_mesh import PortraitMesh
 from portrayal.types import FaceParams, Portrait
 
 SIZE = 256
@@ -19,7 +20,7 @@ def at(portrait: Portrait, *places: tuple[float, float]) -> FaceParams:
 
 def test_what_the_network_draws_and_what_is_carried_add_up(portrait: Portrait) -> None:
     params = at(portrait, (0, 0), (0.9 * NEAR * SIZE, 0), (30, -40), (0, 60))
-    near, by = FarHead(portrait).split(params)
+    near, by = FarHead(PortraitMesh(portrait)).split(params)
     away = near.translation - portrait.params.translation
     assert float(away.norm(dim=1).max()) <= NEAR * SIZE + 1e-3
     torch.testing.assert_close(by[:2], torch.zeros(2, 2))
@@ -31,14 +32,15 @@ def test_what_the_network_draws_and_what_is_carried_add_up(portrait: Portrait) -
 
 def test_near_faces_stay_as_they_are_drawn(portrait: Portrait) -> None:
     drawn = torch.rand(2, 3, SIZE, SIZE)
-    assert FarHead(portrait).carry(drawn, at(portrait, (0, 0), (3, 0)), torch.zeros(2, 2)) is drawn
+    assert FarHead(PortraitMesh(portrait)).carry(drawn, at(portrait, (0, 0), (3, 0)), torch.zeros(2, 2)) is drawn
 
 
 def test_a_head_is_carried_with_its_neck_and_the_border_of_the_picture_stays(portrait: Portrait) -> None:
     drawn = portrait.image.expand(2, -1, -1, -1)
-    carried = FarHead(portrait).carry(drawn, at(portrait, (0, 0), (0, 0)), torch.tensor([[0.0, 0.0], [12.0, -24.0]]))
+    far, by = FarHead(PortraitMesh(portrait)), torch.tensor([[0.0, 0.0], [12.0, -24.0]])
+    carried = far.carry(drawn, at(portrait, (0, 0), (0, 0)), by)
     torch.testing.assert_close(carried[0], drawn[0])
-    back = FarHead(portrait).carry(carried[1:], at(portrait, (12, -24)), torch.tensor([[-12.0, 24.0]]))
+    back = far.carry(carried[1:], at(portrait, (12, -24)), torch.tensor([[-12.0, 24.0]]))
     assert float((back - drawn[:1])[..., 30:-30, 30:-30].abs().mean()) < 0.02, "from where the head is now"
     x, y = portrait.params.landmarks[0, :, 0], portrait.params.landmarks[0, :, 1]
     face = (..., slice(int(y.min()) + 8, int(y.max()) - 8), slice(int(x.min()) + 8, int(x.max()) - 8))

@@ -257,13 +257,17 @@ def fetch(
     Returns:
         (b, 3, s, s).
     """
-    moved = sample(picture, places)
-    if twin is not None:
-        moved = twin.over(moved, picture)
+    moved = fetch_head(picture, places, twin)
     if opacity is None:
         return moved
     share = F.interpolate(opacity, size=picture.shape[-2:], mode="bilinear", align_corners=False).to(picture)
     return torch.lerp(picture if behind is None else sample(picture, behind), moved, share)
+
+
+def fetch_head(picture: Tensor, places: Tensor, twin: Twin | None, window: Window | None = None) -> Tensor:
+    """(b, 3, h, w) in the window, arguments as of `fetch`: the source's pixels as if the head were everywhere."""
+    moved = sample(picture, places, window)
+    return moved if twin is None else twin.over(moved, picture, window)
 
 
 def left_behind(source: SourceView, opacity: Tensor | None, behind: Tensor | None = None) -> Tensor:

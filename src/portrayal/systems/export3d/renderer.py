@@ -23,7 +23,6 @@ from portrayal.systems.export3d.detail import (
     Background,
     OwnSight,
     SourceView,
-    Window,
     fetch,
     left_behind,
     nearer_places,
@@ -80,11 +79,6 @@ class Fetched:
             F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in (self.made, self.share)
         )
         return torch.lerp(made, self.of(picture), share)
-
-    def head_of(self, picture: Tensor, window: Window) -> Tensor:
-        """(b, 3, h, w) a picture in the window, as the head's pixels are fetched."""
-        moved = sample(picture, self.places, window)
-        return moved if self.twin is None else self.twin.over(moved, picture, window)
 
     def of(self, picture: Tensor) -> Tensor:
         """(b, 3, s, s) a picture as the source's pixels are fetched."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,6 +29,16 @@ def to_array(tensor: Tensor) -> Array:
 def to_picture(image: Tensor) -> Picture:
     """(1, c, h, w) to (h, w, c)."""
     return np.ascontiguousarray(image[0].movedim(0, -1).float().cpu().numpy())
+
+
+def to_pictures(frames: Tensor) -> Picture:
+    """(t, c, h, w) to (t, h, w, c), a copy that can be drawn into."""
+    return frames.movedim(1, -1).float().cpu().numpy().copy(order="C")
+
+
+def from_pictures(frames: Picture, device: torch.device) -> Tensor:
+    """The inverse of `to_pictures`, float32."""
+    return torch.from_numpy(frames).movedim(-1, 1).to(device)
 
 
 class Box(NamedTuple):

@@ -7,16 +7,13 @@ background with a head, which needs no learning.
 
 from __future__ import annotations
 
-from functools import cached_property
-
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.systems.meshwarp import animate as meshwarp
-from portrayal.systems.meshwarp.animate import MeshwarpSource
-from portrayal.systems.meshwarp.config import Config
-from portrayal.types import FaceParams, Portrait
+from portrayal.systems.meshwarp.layers import from_pictures, to_pictures
+from portrayal.systems.portrait_mesh import PortraitMesh
+from portrayal.types import FaceParams
 
 NEAR = 0.1
 """Sides of the portrait: so far the network moves a head itself."""
@@ -25,8 +22,8 @@ NEAR = 0.1
 class FarHead:
     """Of one portrait."""
 
-    def __init__(self, portrait: Portrait) -> None:
-        self._portrait, self._model = portrait, meshwarp.build(Config())
+    def __init__(self, mesh: PortraitMesh) -> None:
+        self._mesh, self._portrait = mesh, mesh.portrait
 
     def split(self, params: FaceParams) -> tuple[FaceParams, Tensor]:
         """
@@ -46,18 +43,13 @@ class FarHead:
         far = by.abs().amax(1).gt(0).nonzero()[:, 0].tolist()
         if not far:
             return drawn
-        frames = drawn.movedim(1, -1).float().cpu().numpy().copy(order="C")
+        frames = to_pictures(drawn)
         own = self._portrait.params
         for i in far:
             before = _shifted(own, near.translation[i : i + 1, :2] - own.translation[:, :2])
             after = _shifted(before, by[i : i + 1])
-            frames[i] = meshwarp.move_on(self._model, self._mesh, frames[i], before, after)
-        return torch.from_numpy(frames).movedim(-1, 1).to(drawn)
-
-    @cached_property
-    def _mesh(self) -> MeshwarpSource:
-        """Which most motions do not need."""
-        return meshwarp.encode_source(self._model, self._portrait)
+            frames[i] = meshwarp.move_on(self._mesh.model, self._mesh.source, frames[i], before, after)
+        return from_pictures(frames, drawn.device)
 
 
 def _shifted(params: FaceParams, by: Tensor) -> FaceParams:

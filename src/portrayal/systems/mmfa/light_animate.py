@@ -22,6 +22,7 @@ from portrayal.systems.mmfa.keypoints import Pose, tracked_pose
 from portrayal.systems.mmfa.light import Appearance, enlarge, resize, sample
 from portrayal.systems.openings import Openings
 from portrayal.systems.other_half import OtherHalf
+from portrayal.systems.portrait_mesh import PortraitMesh
 from portrayal.types import FaceClip, Portrait, Source
 
 
@@ -62,8 +63,8 @@ def render(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Iter
 
     Not where the expression comes out of the latent space: nothing says where the lips are that it draws.
     """
-    step, openings = model.config.frames_per_batch, None
-    far, half = FarHead(source.portrait), OtherHalf(source.portrait)
+    step, openings, mesh = model.config.frames_per_batch, None, PortraitMesh(source.portrait)
+    far, half = FarHead(mesh), OtherHalf(mesh)
     if model.config.light.openings and not driving.expression.shape[1]:
         openings = Openings.of(source.portrait, open_eyes=False)
     for start in range(0, len(driving), step):

@@ -1,0 +1,32 @@
+"""meshwarp's mesh of a portrait, for what other systems leave to it."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+
+from portrayal.systems.meshwarp import animate as meshwarp
+from portrayal.systems.meshwarp.animate import MeshwarpSource
+from portrayal.systems.meshwarp.config import Config
+from portrayal.systems.meshwarp.model import MeshWarp
+from portrayal.types import Portrait
+
+
+class PortraitMesh:
+    """Of one portrait; made when it is first needed, which for most motions is never."""
+
+    def __init__(self, portrait: Portrait) -> None:
+        self.portrait = portrait
+
+    @property
+    def model(self) -> MeshWarp:
+        return _model()
+
+    @cached_property
+    def source(self) -> MeshwarpSource:
+        """The portrait as meshwarp knows it."""
+        return meshwarp.encode_source(self.model, self.portrait)
+
+
+@lru_cache(maxsize=1)
+def _model() -> MeshWarp:
+    return meshwarp.build(Config())
