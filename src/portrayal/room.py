@@ -38,7 +38,7 @@ def make_room(sitter: Sitter, drivings: Sequence[Driving]) -> tuple[Sitter, tupl
         faces.append(face if change is None else _changed(face, change))
         params = driving.params if change is None else params_to_crop(driving.params, change)
         moved.append(replace(driving, params=params))
-    masks = masks_of([(face.crop, face.params) for face in faces])
+    masks = masks_of([(face.crop, face.params) for face in faces], sitter.size)
     faces = [replace(face, mask=mask) for face, mask in zip(faces, masks, strict=True)]
     return replace(sitter, faces=tuple(faces)), tuple(moved)
 

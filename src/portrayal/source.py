@@ -19,7 +19,7 @@ from portrayal.face.smooth import smooth_params
 from portrayal.face.tracker import Tracker
 from portrayal.media.crop import Crop, apply_crop, crop_around, params_to_crop, points_to_picture, scaling
 from portrayal.media.image import UInt8, is_picture, read_image, to_tensor, to_uint8
-from portrayal.media.paste import feathered_mask
+from portrayal.media.paste import feathered_mask, soft_sides
 from portrayal.media.video import probe, read_frames
 from portrayal.options import AVATAR_SUFFIX, MAX_SIDE
 from portrayal.tracking import Progress, join_tracks, silent, track_video
@@ -43,7 +43,7 @@ class SourceFace:
     params: FaceParams
     """In pixels of the crop; t = 1 for a picture, one per frame for a video."""
     mask: NDArray[np.float32]
-    """(size, size) share of the rendered crop in the result; 0 at the border."""
+    """(size, size) share of the rendered crop in the result; 0 at borders beyond which the picture goes on."""
     encoded: Source | None = None
     """What a system has made of it already; of a face in an avatar file."""
 
@@ -178,8 +178,9 @@ def _from_picture(
     if not found:
         raise InputError(f"{shown}: no face was found in it; give a picture that shows a face, best from the front.")
     chosen, said = _choose(found, face, shown, lambda params: params)
-    faces = _source_faces(chosen)
-    return Sitter(name, path, picture.shape[1::-1], picture, limit, (Fraction(0),), faces, len(found), notes + said)
+    size = picture.shape[1::-1]
+    faces = _source_faces(chosen, size)
+    return Sitter(name, path, size, picture, limit, (Fraction(0),), faces, len(found), notes + said)
 
 
 def _from_video(path: Path, limit: int, tracker: Tracker, face: str, progress: Progress) -> Sitter:
@@ -204,7 +205,7 @@ def _from_video(path: Path, limit: int, tracker: Tracker, face: str, progress: P
         None,
         limit,
         chosen[0].times,
-        _source_faces([smooth_params(t.params, t.times) for t in chosen]),
+        _source_faces([smooth_params(t.params, t.times) for t in chosen], size),
         len(tracks),
         notes,
     )
@@ -249,25 +250,26 @@ def _too_small(name: str, side: float) -> InputError:
     return InputError(f"{name}: its face is {side:.0f} pixels wide, too small; at least {MIN_FACE} are needed.")
 
 
-def _source_faces(chosen: Sequence[FaceParams]) -> tuple[SourceFace, ...]:
-    """Crops with the resolution of the picture, and masks that share what several crops cover."""
+def _source_faces(chosen: Sequence[FaceParams], size: tuple[int, int]) -> tuple[SourceFace, ...]:
+    """Crops with the resolution of the picture of (width, height) `size`, and masks that share what several cover."""
     crops = []
     for params in chosen:
         draft = crop_around(params.landmarks, size=CROP_SIDES[1])
         side = min(max(round(draft.size / draft.scale), CROP_SIDES[0]), CROP_SIDES[1])
         crops.append(crop_around(params.landmarks, size=side // 2 * 2))
     placed = [(crop, params_to_crop(params, crop)) for params, crop in zip(chosen, crops, strict=True)]
-    return tuple(SourceFace(*one, mask) for one, mask in zip(placed, masks_of(placed), strict=True))
+    return tuple(SourceFace(*one, mask) for one, mask in zip(placed, masks_of(placed, size), strict=True))
 
 
-def masks_of(faces: Sequence[tuple[Crop, FaceParams]]) -> list[NDArray[np.float32]]:
-    """(size, size) for each face, given in pixels of its crop: 0 at the crop's border, and crops share what several
-    cover."""
+def masks_of(faces: Sequence[tuple[Crop, FaceParams]], size: tuple[int, int]) -> list[NDArray[np.float32]]:
+    """(size, size) for each face, given in pixels of its crop, for a picture of (width, height) `size`: 0 at the crop's
+    border where the picture goes on there, and crops share what several cover."""
     centres = [points_to_picture(_centre(params), crop) for crop, params in faces]
     sides = [_side(params) / crop.scale for crop, params in faces]
     masks = []
     for index, (crop, _) in enumerate(faces):
-        masks.append(feathered_mask(crop.size) * _own_share(index, crop, centres, sides))
+        mask = feathered_mask(crop.size, soft=soft_sides(crop, *size))
+        masks.append(mask * _own_share(index, crop, centres, sides))
     return masks
 
 

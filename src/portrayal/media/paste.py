@@ -14,23 +14,43 @@ from portrayal.media.image import UInt8, check_rgb
 Mask = NDArray[np.float32]
 
 
-def feathered_mask(size: int, *, border: float = 0.12) -> Mask:
+SIDES = (True, True, True, True)
+"""Left, top, right, bottom."""
+
+
+def feathered_mask(size: int, *, border: float = 0.12, soft: tuple[bool, bool, bool, bool] = SIDES) -> Mask:
     """A square with soft edges and round corners.
 
     Args:
         size: side in pixels.
         border: width of the soft edge as a share of the side, in (0, 0.5].
+        soft: which of its left, top, right and bottom edges are; the others are 1 up to the end.
 
     Returns:
         (size, size) float32: 0 in the outermost pixels, rising smoothly to 1 over the soft edge.
     """
     if not 0 < border <= 0.5:
         raise ValueError(f"border must be in (0, 0.5], got {border}")
-    middle = (size - 1) / 2
-    distance = np.abs(np.arange(size) - middle) - (middle - border * size)  # from the inner square, pixels
-    outside = np.hypot(distance.clip(0)[:, None], distance.clip(0)[None])
+    left, top, right, bottom = soft
+    outside = np.hypot(_beyond(size, border, top, bottom)[:, None], _beyond(size, border, left, right)[None])
     rise = np.clip(1 - outside / (border * size), 0, 1)
     return np.asarray(rise * rise * (3 - 2 * rise), np.float32)
+
+
+def _beyond(size: int, border: float, low: bool, high: bool) -> NDArray[np.float64]:
+    """(size,) pixels beyond the inner square along one axis, towards those of its ends that are soft."""
+    middle = (size - 1) / 2
+    place = np.arange(size) - middle
+    place[: size // 2] *= low
+    place[size // 2 :] *= high
+    return (np.abs(place) - (middle - border * size)).clip(0)
+
+
+def soft_sides(crop: Crop, width: int, height: int) -> tuple[bool, bool, bool, bool]:
+    """Left, top, right, bottom: on which sides of a crop a picture of (width, height) goes on."""
+    corners = crop.inverse @ np.array([[0, crop.size, crop.size, 0], [0, 0, crop.size, crop.size], [1, 1, 1, 1]])
+    (x0, y0), (x1, y1) = corners.min(1), corners.max(1)
+    return bool(x0 > 0), bool(y0 > 0), bool(x1 < width), bool(y1 < height)
 
 
 class Paster:

@@ -24,7 +24,7 @@ from portrayal.motion.remarks import frame_numbers, turned_frames, unsure_frames
 from portrayal.nn.precision import quick_precision
 from portrayal.nn.rendering.depth import depth_map, enlarge_depth
 from portrayal.nn.rendering.fast import FastField
-from portrayal.systems.export3d.body import neck_of
+from portrayal.systems.export3d.body import ends_below, neck_of
 from portrayal.systems.export3d.config import Config
 from portrayal.systems.export3d.detail import OwnSight, SourceView, left_behind, own_places
 from portrayal.systems.export3d.flow import Look
@@ -231,7 +231,7 @@ def own_view(model: Export3d, source: Export3dSource, matte: Matte) -> OwnView:
     places = _fetched(view).places
     misplaced = places - own_places(*places.shape[-2:]).to(places)
     seen = depth_map(view.depth, view.opacity, params.camera)
-    sight = OwnSight(misplaced, seen, matte.soft, neck_of(source.portrait))
+    sight = OwnSight(misplaced, seen, matte.soft, neck_of(source.portrait), ends_below(source.portrait))
     own = _fetched(finish(own=sight))  # again, since what is drawn depends on what is fetched
     return OwnView(sight, own.made, left_behind(source.view, own.opacity, own.behind), own.opacity)
 

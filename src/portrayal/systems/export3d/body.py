@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.face.topology import CHIN
+from portrayal.media.crop import picture_window
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.head import seen_from
 from portrayal.systems.export3d.detail import OwnSight, own_places, rising
@@ -33,6 +34,10 @@ STRETCHED = 2.0
 the picture goes: to twice its length."""
 LOWER = 0.15
 """World units between a person's neck and a usual one, at most."""
+UP = 0.15
+"""World units by which the shoulders of a head that moves far begin higher: a collar's tips and its edge go as one."""
+LENGTH = 0.2
+"""World units of a neck that keep their length where the picture has little below it, at most half of what it has."""
 
 
 def neck_of(portrait: Portrait) -> Tensor:
@@ -43,6 +48,12 @@ def neck_of(portrait: Portrait) -> Tensor:
     chin = portrait.params.landmarks[0, CHIN, :2] / portrait.image.shape[-1]
     steps = torch.dot(chin - at, lower - at) / (lower - at).square().sum()
     return (usual + steps.clamp(-1, 1) * step)[None]
+
+
+def ends_below(portrait: Portrait) -> bool:
+    """`OwnSight.ends` of a portrait (b = 1)."""
+    image = portrait.image[0].movedim(0, -1).cpu().numpy()
+    return picture_window(image)[3] < len(image)
 
 
 @in_float32
@@ -58,7 +69,7 @@ def below_neck(source: Tensor, driving: Tensor, neck: Tensor, *, side: int) -> T
 @in_float32
 def behind_places(source: Tensor, driving: Tensor, *, side: int, own: OwnSight | None = None) -> Tensor:
     """Where the source shows the background of a view: in the same place, but for neck and shoulders, which go with the
-    neck. Towards the picture's left, right and lower border they stay.
+    neck. Towards the picture's left, right and lower border they stay; sideways not where the lower one shows nothing.
 
     Args:
         source, driving: (b, 25) cameras. side: of the result.
@@ -73,23 +84,29 @@ def behind_places(source: Tensor, driving: Tensor, *, side: int, own: OwnSight |
     places = own_places(side, side).to(driving)
     x, y = (places + 1) / 2
     right, down = (torch.stack([x, y], -1)[None] - now[:, None]).div(unit[:, None, :, None])[:, None].unbind(-1)
-    weight = torch.exp(-(right / SHOULDER).square()) * torch.sigmoid(down / COLLAR)  # (b, 1, side, side)
+    far = rising(moved.norm(dim=1, keepdim=True) / 2, *FAR)
+    begin = torch.zeros_like(far) if own is None else UP * far
+    weight = torch.exp(-(right / SHOULDER).square()) * torch.sigmoid((down + begin) / COLLAR)  # (b, 1, side, side)
     if own is not None:
         hair = F.grid_sample(own.person, (places + moved).movedim(1, -1), align_corners=False)
         hair = hair * rising(down, *LOW) * (1 - rising(down, *LOWEST))
-        weight = torch.maximum(weight, hair * rising(moved.norm(dim=1, keepdim=True) / 2, *FAR))
+        weight = torch.maximum(weight, hair * far)
+    kept = torch.zeros_like(unit) if own is None else (LENGTH * unit).minimum((1 - before[..., 1]) / 2)
     away = torch.stack([x, 1 - x, 1 - y])  # from the left, right and lower border
-    border = (away / _borders(moved, now)).amin(1, keepdim=True).clamp(0, 1)
+    border = (away / _borders(moved, now, kept)).clamp(0, 1)
+    sideways = border if own is None or not own.ends else border[:, :2]
+    border = torch.cat([sideways.amin(1, keepdim=True), border.amin(1, keepdim=True)], 1)
     return places + border * weight * moved
 
 
-def _borders(moved: Tensor, neck: Tensor) -> Tensor:
+def _borders(moved: Tensor, neck: Tensor, kept: Tensor) -> Tensor:
     """(b, 3, 1, 1) sides of the picture: how far from its left, right and lower border what goes with a neck is bent.
 
     Args:
-        moved: (b, 2, 1, 1) halves of the picture. neck: (b, 1, 2) in the picture.
+        moved: (b, 2, 1, 1) halves of the picture. neck: (b, 1, 2) in the picture. kept: (b, 1) sides of it below the
+            neck that are not bent.
     """
-    room = torch.cat([neck[:, 0, :1], 1 - neck[:, 0]], 1).clamp_min(BORDER)
+    room = torch.cat([neck[:, 0, :1], 1 - neck[:, 0, :1], 1 - neck[:, 0, 1:] - kept], 1).clamp_min(BORDER)
     along = (moved / 2).abs().flatten(1)[:, [0, 0, 1]]
     bent = torch.maximum(STRETCHED * along, along[:, 1:].norm(dim=1, keepdim=True)).clamp_min(BORDER)
     return torch.minimum(bent, room)[..., None, None]

@@ -83,6 +83,8 @@ class OwnSight:
     """(b, 1, n, n) in [0, 1]: where the source is no background."""
     neck: Tensor
     """(1, 3) world, of `body.neck_of`."""
+    ends: bool = False
+    """Whether the picture ends above the portrait's lower border, so that nothing there has to stay in its place."""
 
 
 class Background(nn.Module):
