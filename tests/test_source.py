@@ -54,6 +54,16 @@ def test_masks_of_neighbours_share_every_pixel(small_portrait: Path, tmp_path: P
     assert total.max() < 1.05
 
 
+def test_a_head_can_leave_through_the_border_of_the_picture(small_portrait: Path, tmp_path: Path) -> None:
+    Image.open(small_portrait).crop((48, 0, 256, 256)).save(tmp_path / "tight.png")
+    face = open_it(tmp_path / "tight.png").faces[0]
+    left = int(points_to_crop(torch.tensor([[0.5, 128.0]]).double(), face.crop)[0, 0])
+    middle = face.crop.size // 2
+    assert left > 4, "the crop reaches beyond the picture on the left alone"
+    assert face.mask[middle, left] == 1
+    assert face.mask[middle, -1] < 1e-6
+
+
 def test_a_source_video_is_read_by_time(talking: Path) -> None:
     sitter = open_it(talking)
     assert len(sitter.faces[0].params) == 25

@@ -10,9 +10,10 @@ import torch
 from portrayal.face.camera import camera_from_pose
 from portrayal.face.topology import FACE_OVAL
 from portrayal.media.image import to_tensor, to_uint8
-from portrayal.media.matte import SIDE, Matte, without_head
+from portrayal.media.matte import SIDE, Matte, without_head, without_person
 from portrayal.types import Portrait
 from tests.systems.conftest import SIZE, mean_params
+from tests.systems.test_meshwarp import turned
 
 WALL, HAIR, SKIN = (90, 110, 150), (60, 40, 25), (214, 168, 140)
 
@@ -60,6 +61,29 @@ def test_without_its_head_the_portrait_is_wall(scene) -> None:
     assert hidden[:chin][head[:chin]].all()
     assert np.array_equal(bare[~hidden], to_uint8(portrait.image)[0][~hidden])
     assert np.abs(bare[: chin - 30] - WALL).max() < 45, "neither hair nor skin"
+
+
+def test_shoulders_of_a_tilted_head_are_upright() -> None:
+    params = turned(mean_params(SIZE), roll=30)
+    heights = Matte.of(Portrait(torch.rand(1, 3, SIZE, SIZE), params)).heights
+    lowest = params.landmarks[0, list(FACE_OVAL), 1].max().item() / SIZE * SIDE
+    below = torch.arange(SIDE) > lowest + 1
+    assert float(heights[below].min()) > 1
+    eyes = params.landmarks[0, [33, 263], :2].mean(0) / SIZE * SIDE
+    assert float(heights[int(eyes[1]), int(eyes[0])]) < 0.5
+
+
+def test_without_its_person_there_are_no_shoulders_either(scene) -> None:
+    portrait, _, _ = scene
+    picture, chin = to_uint8(portrait.image)[0].copy(), int(portrait.params.landmarks[0, 152, 1])
+    picture[chin + 12 :] = (150, 30, 30)
+    dressed = Portrait(to_tensor(picture), portrait.params)
+    matte = Matte.of(dressed)
+    bare = to_uint8(without_person(dressed, matte))[0].astype(int)
+    assert np.abs(bare - WALL).max() < 60, "neither hair nor skin nor coat"
+    front = torch.nn.functional.interpolate(matte.front, (SIZE, SIZE), mode="bilinear")[0, 0].numpy()
+    assert front[chin + 20 :].min() == 1
+    assert front[: chin - 40, :20].max() == 0
 
 
 def test_the_same_portrait_gives_the_same_matte_whatever_was_drawn_before(scene) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from portrayal.media.crop import Crop, apply_crop
-from portrayal.media.paste import Paster, feathered_mask
+from portrayal.media.paste import Paster, feathered_mask, soft_sides
 from tests.media.made_videos import picture
 from tests.media.test_crop import similarity
 
@@ -105,6 +105,18 @@ def test_the_mask(size):
         assert np.abs(np.diff(middle)).max() < 2 / (0.2 * size)
     with pytest.raises(ValueError, match="border"):
         feathered_mask(size, border=0)
+
+
+def test_a_mask_is_hard_where_the_picture_ends():
+    soft = soft_sides(similarity(1.0, 0, (10, -20), 100), 200, 80)
+    assert soft == (False, True, True, False)
+    mask = feathered_mask(100, soft=soft)
+    whole = feathered_mask(100)
+    assert np.array_equal(mask[:50, 50:], whole[:50, 50:])
+    assert mask[50:, :50].min() == 1
+    assert np.array_equal(mask[0], np.zeros(100))
+    assert np.array_equal(mask[:, -1], np.zeros(100))
+    assert np.array_equal(mask[:50, 0], whole[:50, 50])
 
 
 def test_speed():

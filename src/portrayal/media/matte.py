@@ -59,7 +59,8 @@ class Matte:
     person: NDArray[np.bool_]
     """(SIDE, SIDE); below the chin as far as the colours tell."""
     heights: Tensor
-    """(SIDE, SIDE) how far down the face's oval each place is: 0 at its upper end, 1 at the chin."""
+    """(SIDE, SIDE) how far down the face's oval each place is: 0 at its upper end, 1 at the chin. Below a tilted head
+    shoulders are upright: 1 in the picture's row of the oval's lowest point, too."""
 
     @classmethod
     def of(cls, portrait: Portrait) -> Matte:
@@ -101,6 +102,16 @@ class Matte:
         """(h, w) of `size`: where the person is, generously, with neck and shoulders as far as they are known."""
         return _covered(self._grown, size)
 
+    @property
+    def below(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: 1 from a little below the chin on downwards."""
+        return ((self.heights - CHIN) / (NECK - CHIN)).clamp(0, 1)[None, None]
+
+    @property
+    def front(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: head and hair, a little generously, and everything below the chin."""
+        return torch.maximum(self._grown, self.below)
+
     @cached_property
     def _grown(self) -> Tensor:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HALO + 1, 2 * HALO + 1))
@@ -115,6 +126,12 @@ def without_head(portrait: Portrait, matte: Matte | None = None) -> Tensor:
     matte = matte or Matte.of(portrait)
     size = portrait.image.shape[2:]
     filled = fill_in(to_uint8(portrait.image)[0], matte.hidden(size), matte.in_front(size))
+    return to_tensor(filled).to(portrait.image)
+
+
+def without_person(portrait: Portrait, matte: Matte) -> Tensor:
+    """(1, 3, h, w) the portrait without anything of its person, as far as the colours tell, filled in from around."""
+    filled = fill_in(to_uint8(portrait.image)[0], matte.in_front(portrait.image.shape[2:]))
     return to_tensor(filled).to(portrait.image)
 
 
@@ -152,10 +169,12 @@ def _outside(image: Tensor) -> NDArray[np.bool_]:
 
 
 def _oval_places(portrait: Portrait) -> tuple[Tensor, Tensor]:
-    """(SIDE, SIDE) each: how far down the face's oval a place is, and how far to the side of the chin, in heights."""
+    """(SIDE, SIDE) each: `Matte.heights`, and how far to the side of the chin a place is, in the same unit."""
     params, side = portrait.params, portrait.image.shape[-1]
     places = pixel_centres(torch.Size((SIDE, SIDE)), params.landmarks.device) * (side / SIDE)
     beside, down = head_axes(params)[0]
-    oval = params.landmarks[0, list(FACE_OVAL), :2] @ down
+    points = params.landmarks[0, list(FACE_OVAL), :2]
+    oval = points @ down
     height = (oval.max() - oval.min()).clamp_min(1)
-    return (places @ down - oval.min()) / height, (places - params.landmarks[0, CHIN_POINT, :2]) @ beside / height
+    lower = torch.maximum(places @ down - oval.max(), places[..., 1] - points[:, 1].max())
+    return 1 + lower / height, (places - params.landmarks[0, CHIN_POINT, :2]) @ beside / height

@@ -84,9 +84,10 @@ class PortraitDetail:
         self._reduced_places = self._reduced(places.movedim(-1, 0)).movedim(0, -1)
 
     def carry(self, params: FaceParams, *more: Picture) -> Carried:
-        """Everything as t frames move it; `params` in pixels of the portrait, `more` as large as that."""
-        textures, mesh = [*self._textures, *more], self._mesh
-        frames = [meshwarp.carry(mesh.model, mesh.source, textures, params, i) for i in range(len(params))]
+        """Everything as t frames move it; `params` in pixels of the portrait, `more` as large as that, of the head
+        and what is below it alone."""
+        move = partial(meshwarp.carry, self._mesh.model, self._mesh.source, self._textures, params, masks=more)
+        frames = [move(i) for i in range(len(params))]
         pictures, densities = zip(*frames, strict=True)
         own, moved, *others = (self._batch(x).movedim(-1, 1) for x in zip(*pictures, strict=True))
         (low, high), size = STRETCHED, self._reduced_places.shape[:2]

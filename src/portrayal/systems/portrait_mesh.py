@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 
+from torch import Tensor
+
 from portrayal.systems.meshwarp import animate as meshwarp
 from portrayal.systems.meshwarp.animate import MeshwarpSource
 from portrayal.systems.meshwarp.config import Config
+from portrayal.systems.meshwarp.layers import from_pictures, to_pictures
 from portrayal.systems.meshwarp.model import MeshWarp
-from portrayal.types import Portrait
+from portrayal.types import FaceParams, Portrait
 
 
 class PortraitMesh:
@@ -25,6 +28,13 @@ class PortraitMesh:
     def source(self) -> MeshwarpSource:
         """The portrait as meshwarp knows it."""
         return meshwarp.encode_source(self.model, self.portrait)
+
+    def lay_over(self, drawn: Tensor, params: FaceParams) -> Tensor:
+        """What a network draws of t frames (t, 3, h, w), as large as the portrait, before its background that stays."""
+        frames = to_pictures(drawn)
+        for i, frame in enumerate(frames):
+            frames[i] = meshwarp.lay_over(self.model, self.source, frame, params, i)
+        return from_pictures(frames, drawn.device)
 
 
 @lru_cache(maxsize=1)

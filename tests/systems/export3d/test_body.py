@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from portrayal.face.topology import CHIN
 from portrayal.nn.rendering.depth import depth_map
 from portrayal.nn.rendering.head import seen_from
-from portrayal.systems.export3d.body import NECK, behind_places, below_neck, neck_of
+from portrayal.systems.export3d.body import NECK, behind_places, below_neck, ends_below, neck_of
 from portrayal.systems.export3d.detail import OwnSight
 from portrayal.types import Portrait
 from tests.systems.conftest import SIZE, mean_params
@@ -34,9 +34,12 @@ def moved(right: float, down: float) -> torch.Tensor:
     return view
 
 
-def sight(person: torch.Tensor) -> OwnSight:
+def sight(person: torch.Tensor, *, ends: bool = False) -> OwnSight:
     depth = depth_map(torch.full((1, SIDE, SIDE), 4.0), torch.ones(1, SIDE, SIDE), camera())
-    return OwnSight(torch.zeros(1, 2, SIDE, SIDE), depth, person, torch.tensor([NECK]))
+    return OwnSight(torch.zeros(1, 2, SIDE, SIDE), depth, person, torch.tensor([NECK]), ends)
+
+
+NOBODY = torch.zeros(1, 1, SIDE, SIDE)
 
 
 def test_neck_and_shoulders_go_with_the_neck_and_all_else_stays() -> None:
@@ -56,10 +59,12 @@ def test_neck_and_shoulders_go_with_the_neck_and_all_else_stays() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(right=st.floats(-0.25, 0.25), down=st.floats(-0.3, 0.05))
-def test_however_far_a_neck_goes_its_shoulders_neither_fold_nor_leave_the_picture(right: float, down: float) -> None:
+@given(right=st.floats(-0.25, 0.25), down=st.floats(-0.3, 0.05), known=st.booleans())
+def test_however_far_a_neck_goes_its_shoulders_neither_fold_nor_leave_the_picture(
+    right: float, down: float, known: bool
+) -> None:
     now = moved(right, down)
-    places = behind_places(camera(), now, side=SIDE)
+    places = behind_places(camera(), now, side=SIDE, own=sight(NOBODY) if known else None)
     row = int(float(seen_from(now, torch.tensor([NECK]))[0][0, 0, 1]) * SIDE)
     below = places[0, :, min(row + 12, SIDE - 2) :]
     assert float(below[1].diff(dim=0).min()) > -1e-5
@@ -71,12 +76,38 @@ def test_hair_on_shoulders_goes_with_a_head_that_moves_far_and_what_is_beside_it
     person = torch.zeros(1, 1, SIDE, SIDE)
     person[..., 14:50] = 1
     before, now = camera(), moved(0.0, -0.2)
-    own, without = (behind_places(before, now, side=SIDE, own=x) for x in (sight(person), None))
+    own, without = (behind_places(before, now, side=SIDE, own=sight(x)) for x in (person, NOBODY))
     row = int(float(seen_from(now, torch.tensor([NECK]))[0][0, 0, 1]) * SIDE)
     shift = (own - grid())[0, 1] / 2
     assert float(shift[row - 4, 20]) == pytest.approx(0.2, abs=0.02)
     torch.testing.assert_close(own[..., :, :10], without[..., :, :10])
-    assert float((without - grid())[0, 1, row - 4, 20]) / 2 < 0.12
+    assert float((without - grid())[0, 1, row - 10, 20]) / 2 < 0.1 < float(shift[row - 10, 20])
+
+
+def test_a_neck_that_rises_far_keeps_its_length_and_what_is_below_is_stretched() -> None:
+    before, now = camera(), moved(0.0, -0.2)
+    places = behind_places(before, now, side=SIDE, own=sight(NOBODY))
+    column, row = (seen_from(now, torch.tensor([NECK]))[0][0, 0] * SIDE).int().tolist()
+    below = places[0, 1, row + 1 :, column].diff() * SIDE / 2  # pixels of the source in one of the view
+    assert float(below[:5].min()) > 0.9
+    assert float(below[-8:].max()) < 0.75
+    assert float(places[0, 1, -1, column]) == pytest.approx(float(grid()[0, 1, -1, 0]), abs=0.02)
+
+
+def test_shoulders_go_sideways_where_the_picture_ends_below_them() -> None:
+    before, now = camera(), moved(0.15, 0.0)
+    goes_on, ends = (behind_places(before, now, side=SIDE, own=sight(NOBODY, ends=x)) for x in (False, True))
+    column = int(float(seen_from(now, torch.tensor([NECK]))[0][0, 0, 0]) * SIDE)
+    last = [float((grid() - places)[0, 0, -1, column]) / 2 for places in (goes_on, ends)]
+    assert last[0] < 0.02
+    assert last[1] == pytest.approx(0.15, abs=0.02)
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_picture_that_is_continued_below_ends_there(rows: int) -> None:
+    image = torch.rand(1, 3, SIZE, SIZE)
+    image[..., SIZE - rows :, :] = image[..., [SIZE - rows - 1], :]
+    assert ends_below(Portrait(image, mean_params(SIZE))) == (rows > 0)
 
 
 def test_a_head_that_hardly_moves_ends_nowhere() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,11 +20,12 @@ from torch import Tensor
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.media.crop import picture_window
 from portrayal.motion.options import RetargetOptions
+from portrayal.systems.meshwarp.behind import Behind, moved_away
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.eyes import shut_lids
 from portrayal.systems.meshwarp.hidden import HiddenSkin, find_hidden_skin, lend_texture
 from portrayal.systems.meshwarp.insides import Insides, draw_insides, find_insides
-from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, to_array, to_picture
+from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, smoothstep, to_array, to_picture
 from portrayal.systems.meshwarp.mesh import (
     FACE_POINTS,
     Face,
@@ -32,6 +34,7 @@ from portrayal.systems.meshwarp.mesh import (
     build_rings,
     lash_shares,
     move_rings,
+    neck_move,
     place_lashes,
 )
 from portrayal.systems.meshwarp.model import MeshWarp
@@ -39,6 +42,10 @@ from portrayal.systems.meshwarp.raster import backward_displacement, read_source
 from portrayal.systems.meshwarp.twin import Twin, find_twin, mirrored_rest, turned_back
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 
+FAR = (0.3, 0.8)
+"""Head units: a neck that moves less is stretched, one that moves more goes with its head."""
+OWN = (0.03, 0.12)
+"""Head units: the neck of what else draws a portrait stays, and is the mesh's; in between both are much alike."""
 Triangles = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
@@ -57,6 +64,7 @@ class MeshwarpSource(Source):
     """(l,) as from `lash_shares`."""
     hidden: HiddenSkin
     insides: Insides
+    behind: Behind
 
     @property
     def landmarks(self) -> Array:
@@ -109,7 +117,7 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
     edges = model.lash_edges.cpu().numpy()
     shares = lash_shares(edges, landmarks)
     hidden = find_hidden_skin(landmarks, pose.picture_to_head(landmarks), model.skin_triangles.cpu().numpy())
-    return MeshwarpSource(portrait, skin, rings, triangles, edges, shares, hidden, insides)
+    return MeshwarpSource(portrait, skin, rings, triangles, edges, shares, hidden, insides, Behind(portrait))
 
 
 def driving_pixels(model: MeshWarp) -> None:
@@ -146,21 +154,47 @@ def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterato
 
 def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Picture:
     """One frame: (h, w, 3) float32 [0, 1]."""
-    frame = read_skin(model, source, params, index).of(source.texture)
+    reading = read_skin(model, source, params, index)
+    frame = reading.over(reading.of(source.texture), source.behind)
     draw_insides(frame, source.insides, Face.of(params, index))
     return frame
 
 
 def carry(
-    model: MeshWarp, source: MeshwarpSource, textures: Sequence[Picture], params: FaceParams, index: int
+    model: MeshWarp,
+    source: MeshwarpSource,
+    textures: Sequence[Picture],
+    params: FaceParams,
+    index: int,
+    *,
+    masks: Sequence[Picture] = (),
 ) -> tuple[list[Picture], Picture]:
     """Pictures on the skin of a portrait, each (h, w, 3) like it, moved as frame `index` moves the skin.
 
+    Args:
+        masks: like the pictures; there is nothing of them behind the head.
+
     Returns:
-        The moved pictures; `raster.texture_density` of all, beside that of a portrait as near.
+        The moved pictures and masks; `raster.texture_density` of all, beside that of a portrait as near.
     """
     reading, zoom = read_skin(model, source, params, index), float(params.scale[index]) / source.pose.scale
-    return [reading.of(texture) for texture in textures], reading.density * zoom**2
+    moved = [reading.over(reading.of(texture), source.behind) for texture in textures]
+    moved += [reading.of(mask) * reading.front(source.behind)[..., None] for mask in masks]
+    return moved, reading.density * zoom**2
+
+
+def lay_over(model: MeshWarp, source: MeshwarpSource, drawn: Picture, params: FaceParams, index: int) -> Picture:
+    """What else draws the portrait (h, w, 3) as in frame `index`, with the mesh's neck and shoulders, before the
+    background that stays."""
+    pose = Pose.of(params, index)
+    share = neck_moved(source, pose, OWN)
+    if not share and not moved_away(source.pose, pose):
+        return drawn
+    reading = read_own(model, source, params, index)
+    if share:
+        body = share * reading.of(source.behind.body)
+        drawn = np.asarray(cv2.blendLinear(reading.of(source.texture), drawn, body, 1 - body))
+    return reading.over(drawn, source.behind)
 
 
 @dataclass(frozen=True)
@@ -170,13 +204,28 @@ class Reading:
     displacement: Picture
     """As from `raster.backward_displacement`."""
     step: int
-    twin: Twin | None
+    apart: float
+    """As of `behind.moved_away`."""
+    twin: Twin | None = None
     """None: every half of the face is its own."""
 
     def of(self, texture: Picture) -> Picture:
-        """(h, w, 3) a picture like the portrait, as the frame shows it."""
+        """(h, w, 3) a picture like the portrait, or (h, w) a mask of it, as the frame shows it."""
         frame = read_source(texture, self.displacement, self.step)
         return frame if self.twin is None else self.twin.over(frame, texture, self.step)
+
+    def over(self, moved: Picture, behind: Behind) -> Picture:
+        """(h, w, 3) a picture as the frame moves it, before the background, which stays."""
+        if not self.apart:
+            return moved
+        share = self.front(behind)
+        return np.asarray(cv2.blendLinear(moved, behind.picture, share, 1 - share))
+
+    def front(self, behind: Behind) -> Picture:
+        """(h, w) in [0, 1]: what is not background."""
+        if not self.apart:
+            return np.ones_like(behind.front)
+        return 1 - self.apart * (1 - self.of(behind.front))
 
     @cached_property
     def density(self) -> Picture:
@@ -185,16 +234,22 @@ class Reading:
         return own if self.twin is None else own + self.twin.share * (self.twin.density - own)
 
 
+def read_own(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Reading:
+    """Where frame `index` reads the portrait, every half of the face as its own."""
+    rest, vertices = move_mesh(source, params, index)
+    apart = moved_away(source.pose, Pose.of(params, index))
+    return Reading(_drawing(model, source)(rest, vertices, source.triangles), model.config.map_step, apart)
+
+
 def read_skin(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Reading:
     """Where frame `index` reads the portrait."""
-    rest, vertices = move_mesh(source, params, index)
-    draw = _drawing(model, source)
-    reading = Reading(draw(rest, vertices, source.triangles), model.config.map_step, None)
+    reading = read_own(model, source, params, index)
     back = turned_back(source.pose, Pose.of(params, index))
     if not back:
         return reading
+    vertices = move_mesh(source, params, index)[1]
     mirrored = mirrored_rest(source.landmarks, source.lash_edges, source.lash_shares, source.rings.rest)
-    other = draw(mirrored, vertices, source.triangles)
+    other = _drawing(model, source)(mirrored, vertices, source.triangles)
     twin = find_twin(other, reading.density, vertices, rings=model.config.rings, step=reading.step, amount=back)
     return replace(reading, twin=twin)
 
@@ -205,7 +260,13 @@ def move_on(
     """A picture (h, w, 3) of the portrait with its head as in `before`, bent until it is as in `after` (t = 1 each)."""
     rest, vertices = (move_mesh(source, params, 0)[1] for params in (before, after))
     displacement = _drawing(model, source)(rest, vertices, source.triangles)
-    return Reading(displacement, model.config.map_step, None).of(picture)
+    return Reading(displacement, model.config.map_step, 0.0).of(picture)
+
+
+def neck_moved(source: MeshwarpSource, pose: Pose, within: tuple[float, float]) -> float:
+    """How far a neck has left its place: from 0 at the first to 1 at the second of two head units."""
+    moved = np.hypot(*neck_move(source.rings, source.pose, pose)) / source.pose.scale
+    return float(smoothstep(np.array(moved), *within))
 
 
 def _drawing(model: MeshWarp, source: MeshwarpSource) -> Callable[[Array, Array, Triangles], Picture]:
@@ -224,7 +285,8 @@ def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[A
     lashes = place_lashes(
         source.lash_edges, source.lash_shares, source.landmarks, landmarks, pose.scale / source.pose.scale
     )
-    rings = move_rings(source.rings, source.landmarks, landmarks, source.pose, pose)
+    face, apart, far = Face(landmarks, pose), moved_away(source.pose, pose), neck_moved(source, pose, FAR)
+    rings = move_rings(source.rings, source.insides.source, face, apart=apart, far=far)
     rest = np.concatenate([source.landmarks[:FACE_POINTS], lashes[0], source.rings.rest])
     rest = lend_texture(rest, source.hidden, landmarks)
     return rest, np.concatenate([landmarks[:FACE_POINTS], lashes[1], rings])

@@ -24,6 +24,8 @@ DEPTH_SLOPE = 0.8
 """How steeply hair and neck fall back behind the oval; above 2 a turn by 25 degrees would fold them under the face."""
 
 
+LENGTH = 0.8
+"""Of a neck that goes with a head as it is where that moves far, head units; at most half of what is below the chin."""
 CALM = 0.8
 """Beside and above the head the background stays from that distance on, head units; neck and shoulders go farther."""
 
@@ -170,6 +172,12 @@ class Rings:
     """(m, 3) the same points in the head frame."""
     rigid: Array
     """(m, 2) in [0, 1] for x and y: 1 moves with the head, 0 stays."""
+    carried: Array
+    """(m, 2) in [0, 1] for x and y: how far it goes with a neck that moves far, and below it is stretched."""
+    beside: Array
+    """(m, 1) in [0, 1]: 1 beside and above the head, 0 below the chin."""
+    neck: Array
+    """(3,) behind the chin, in the head frame."""
     follow: Array
     """(m, 36) weights of the oval points whose own motion (beyond the head's) the vertex follows, sum 1."""
     fade: Array
@@ -223,43 +231,69 @@ def build_rings(
     rest[:, :2] = xy.reshape(-1, 2)
 
     # Towards the border of the picture a motion across it fades, towards the border of the crop every motion.
-    inside = np.array([0, 0, width, height])
+    inside = np.array([0.0, 0, width, height])
     beyond = _beyond_head(landmarks, pose, eyes + np.array([0, 0, skull_depth]), xy, width, height)
-    rigid, fade = np.empty_like(xy), np.empty_like(xy)
+    rigid, carried, fade = np.empty_like(xy), np.empty_like(xy), np.empty_like(xy)
     down = pose.plane[:, 1] / np.linalg.norm(pose.plane[:, 1])
     below = (xy - landmarks[152, :2]) @ down / pose.scale + 0.6
     calm = CALM + (3 - CALM) * smoothstep(below, 0.0, 1.0)
+    under = np.maximum(below, (xy[..., 1] - oval[:, 1].max()) / pose.scale + 0.6)  # shoulders of a tilted head, too
+    beside, length = 1 - smoothstep(under, 0.0, 0.6), LENGTH * pose.scale * smoothstep(below, 0.3, 0.8)
+    soft, calm = still * pose.scale, calm * pose.scale
     for axis in range(2):
         limits = np.where(np.arange(4) % 2 == axis, np.array(window), inside)
-        edge = np.minimum(xy - limits[:2], limits[2:] - xy).min(-1).clip(0)
-        ease = smoothstep(edge / (still * pose.scale))
-        far = np.minimum(beyond + edge, calm * pose.scale)  # pixels from the head to where the background stays
-        rigid[..., axis] = ease * (1 - smoothstep(beyond / np.maximum(far, 1e-6)))
+        ease, edge = _ease(xy, limits, soft)
+        rigid[..., axis] = ease * _fading(beyond, np.zeros_like(beyond), np.minimum(beyond + edge, calm))
         fade[..., axis] = ease * (1 - smoothstep(away / reach))
-    rigid[-2:] = 0
+        # What a neck takes along goes out of the picture where that ends, and comes out of what is repeated there.
+        limits[3] = np.inf if axis == 0 and window[3] < height else height
+        ease, edge = _ease(xy, limits, soft)
+        stays = np.minimum(beyond + edge, calm)
+        carried[..., axis] = ease * _fading(beyond, np.minimum(length, stays / 2), stays)
+    rigid[-2:] = carried[-2:] = beside[-2:] = 0
     turn = (np.arange(36)[:, None] - np.arange(36) + 18) % 36 - 18
     spread = 0.3 + 2.5 * np.minimum(away, 1.0)
     follow = np.exp(-0.5 * (turn[None] / spread[..., None]) ** 2)
     follow = follow / follow.sum(-1, keepdims=True)
-    return Rings(
-        rest, head, rigid.reshape(-1, 2), follow.reshape(-1, 36), fade.reshape(-1, 2), _ring_triangles(rings, first)
-    )
+    neck = pose.picture_to_head(landmarks[152]) * [1, 1, 0] + [0, 0, eyes[2] + skull_depth]
+    rigid, carried, beside, follow, fade = (x.reshape(rings * 36, -1) for x in (rigid, carried, beside, follow, fade))
+    return Rings(rest, head, rigid, carried, beside, neck, follow, fade, _ring_triangles(rings, first))
 
 
-def move_rings(rings: Rings, source: Array, driving: Array, source_pose: Pose, driving_pose: Pose) -> Array:
+def neck_move(rings: Rings, source: Pose, pose: Pose) -> Array:
+    """(2,) pixels that a neck moves in the picture."""
+    moved: Array = (pose.head_to_picture(rings.neck) - source.head_to_picture(rings.neck))[:2]
+    return moved
+
+
+def move_rings(rings: Rings, source: Face, driving: Face, *, apart: float, far: float) -> Array:
     """Where the rings' vertices are in a driving frame: (m, 3).
 
     Args:
-        source, driving: (478, 3) landmarks.
+        apart: in [0, 1], how far the background is drawn apart, so that what is beside and above the head goes with it.
+        far: in [0, 1], how far the neck keeps its length.
     """
-    turned = driving_pose.head_to_picture(rings.head)
+    rigid = rings.rigid + apart * rings.beside * (1 - rings.rigid)
+    turned = driving.pose.head_to_picture(rings.head)
     moved: Array = rings.rest.copy()
-    moved[:, :2] += rings.rigid * (turned - rings.rest)[:, :2]
-    oval = source[OVAL]
-    own = driving[OVAL] - driving_pose.head_to_picture(source_pose.picture_to_head(oval))
+    moved[:, :2] += rigid * (turned - rings.rest)[:, :2]
+    moved[:, :2] += far * (rings.carried - rings.rigid) * neck_move(rings, source.pose, driving.pose)
+    oval = source.landmarks[OVAL]
+    own = driving.landmarks[OVAL] - driving.pose.head_to_picture(source.pose.picture_to_head(oval))
     moved[:, :2] += rings.fade * (rings.follow @ own[:, :2])
-    moved[:, 2] = turned[:, 2] + (1 - rings.rigid.min(1)) * 2 * driving_pose.scale  # what stays is the background
+    moved[:, 2] = turned[:, 2] + (1 - rigid.min(1)) * 2 * driving.pose.scale  # what stays is the background
     return moved
+
+
+def _ease(xy: Array, limits: Array, soft: float) -> tuple[Array, Array]:
+    """(...,) 0 on the nearest of the limits x0, y0, x1, y1, 1 `soft` pixels inside; and pixels from it."""
+    edge: Array = np.minimum(xy - limits[:2], limits[2:] - xy).min(-1).clip(0)
+    return smoothstep(edge / soft), edge
+
+
+def _fading(beyond: Array, start: Array, stays: Array) -> Array:
+    """From 1 at `start` pixels beyond the head to 0 where the background stays."""
+    return 1 - smoothstep((beyond - start) / np.maximum(stays - start, 1e-6))
 
 
 def _border_points(oval: Array, centre: Array, width: int, height: int) -> Array:

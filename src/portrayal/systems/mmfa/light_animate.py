@@ -71,7 +71,9 @@ def render(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Iter
         part = driving[start : start + step]
         near, by = far.split(part.params)
         faces = far.carry(frames(model, source, replace(part, params=near)), near, by)
-        yield faces if openings is None else openings.fill(half.fill(faces, part.params), part.params)
+        if openings is not None:
+            faces = openings.fill(half.fill(faces, part.params), part.params)
+        yield mesh.lay_over(faces, part.params)
 
 
 def frames(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Tensor:

@@ -1,0 +1,59 @@
+"""What is behind a head that moves: the background stays, and a head with its hair moves over it as one piece.
+
+A mesh alone would draw out hair and background between a head that has moved and the border of the picture.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from portrayal.media.matte import Matte, without_person
+from portrayal.systems.meshwarp.layers import Picture, smoothstep, to_picture
+from portrayal.systems.meshwarp.mesh import Pose
+from portrayal.types import Portrait
+
+MOVED = (0.15, 0.5)
+"""Head units: a head that has moved less is one mesh with what is around it, one that has moved more lies over it."""
+RIM = ((0.95, -0.1, 0.7), (-0.95, -0.1, 0.7), (0.0, -1.2, 0.7), (0.0, 0.6, 0.7))
+"""Head units: points on the rim of a head, whose move is measured."""
+
+
+def moved_away(source: Pose, pose: Pose) -> float:
+    """How far a head lies over what is around it. In [0, 1]."""
+    rim = np.array(RIM)
+    by = (pose.head_to_picture(rim) - source.head_to_picture(rim))[:, :2] / source.scale
+    return float(smoothstep(np.linalg.norm(by, axis=1).max(), *MOVED))
+
+
+class Behind:
+    """Of one portrait; made when it is first needed, since it takes some tenths of a second."""
+
+    def __init__(self, portrait: Portrait) -> None:
+        self._portrait = portrait
+
+    @cached_property
+    def _matte(self) -> Matte:
+        return Matte.of(self._portrait)
+
+    @cached_property
+    def picture(self) -> Picture:
+        """(h, w, 3) the portrait without its person."""
+        return to_picture(without_person(self._portrait, self._matte))
+
+    @cached_property
+    def front(self) -> Picture:
+        """(h, w) in [0, 1]: what of the portrait moves, head and hair, and everything below the chin."""
+        return self._enlarged(self._matte.front)
+
+    @cached_property
+    def body(self) -> Picture:
+        """(h, w) in [0, 1]: everything below the chin."""
+        return self._enlarged(self._matte.below)
+
+    def _enlarged(self, mask: Tensor) -> Picture:
+        larger = F.interpolate(mask, self._portrait.image.shape[2:], mode="bilinear", align_corners=False)
+        return np.ascontiguousarray(larger[0, 0].cpu().numpy())
