@@ -11,8 +11,9 @@ from portrayal.face.topology import FACE_OVAL
 from portrayal.media.image import to_tensor
 from portrayal.systems import meshwarp
 from portrayal.systems.meshwarp import animate
-from portrayal.systems.meshwarp.behind import moved_away
+from portrayal.systems.meshwarp.behind import MOVED, moved_away, neck_moved
 from portrayal.systems.meshwarp.mesh import Pose
+from portrayal.systems.portrait_mesh import PortraitMesh
 from portrayal.types import FaceParams, Portrait
 from tests.systems.conftest import SIZE, draw, mean_params
 from tests.systems.test_meshwarp import picture, turned
@@ -74,11 +75,19 @@ def test_the_background_stays_and_goes_on_where_the_head_was(
 
 
 def test_a_head_that_hardly_moves_is_one_mesh_with_what_is_around(source: animate.MeshwarpSource) -> None:
-    params = shifted(source.portrait.params, animate.OWN[0] * source.pose.scale - 0.1, 0)
-    frame = picture(MODEL, source, params)[0].movedim(0, -1).numpy()
-    assert animate.lay_over(MODEL, source, frame, params, 0) is frame
-    assert moved_away(source.pose, Pose.of(params, 0)) == 0
-    assert moved_away(source.pose, Pose.of(turned(params, yaw=40), 0)) == 1
+    near = shifted(source.portrait.params, MOVED[0] * source.pose.scale - 0.5, 0)
+    pose, drawn = Pose.of(near, 0), torch.rand(1, 3, SIZE, SIZE)
+    assert moved_away(source.pose, pose) == 0
+    assert neck_moved(source.rings.neck, source.pose, pose) == 0
+    assert PortraitMesh(source.portrait).lay_over(drawn, near, within=(0.2, 0.3)) is drawn
+
+
+def test_the_outline_of_the_portrait_is_none_of_a_head_that_looks_elsewhere(source: animate.MeshwarpSource) -> None:
+    far = shifted(source.portrait.params, source.pose.scale, 0)
+    shares = [moved_away(source.pose, Pose.of(turned(far, yaw=yaw, roll=20), 0)) for yaw in (0, 18, 40)]
+    assert shares[0] == 1
+    assert 0 < shares[1] < 1
+    assert shares[2] == 0
 
 
 def test_what_others_draw_is_laid_over_the_background_with_the_meshs_neck(
@@ -86,7 +95,7 @@ def test_what_others_draw_is_laid_over_the_background_with_the_meshs_neck(
 ) -> None:
     params = shifted(portrait.params, 0, -50)
     drawn = np.full((SIZE, SIZE, 3), (0, 1, 0), np.float32)
-    laid = animate.lay_over(MODEL, source, drawn, params, 0)
+    laid = animate.lay_over(MODEL, source, drawn, params, 0, share=1)
     nose, chin = (params.landmarks[0, i, :2].int().tolist() for i in (1, 152))
     assert np.allclose(laid[nose[1], nose[0]], (0, 1, 0), atol=0.01)
     shown = animate.render_frame(MODEL, source, params, 0)

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from portrayal.systems.meshwarp import animate as meshwarp
 from portrayal.systems.meshwarp.animate import MeshwarpSource
+from portrayal.systems.meshwarp.behind import neck_moved
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.layers import from_pictures, to_pictures
+from portrayal.systems.meshwarp.mesh import Face, Pose, neck_of
 from portrayal.systems.meshwarp.model import MeshWarp
 from portrayal.types import FaceParams, Portrait
 
@@ -29,11 +31,25 @@ class PortraitMesh:
         """The portrait as meshwarp knows it."""
         return meshwarp.encode_source(self.model, self.portrait)
 
-    def lay_over(self, drawn: Tensor, params: FaceParams) -> Tensor:
-        """What a network draws of t frames (t, 3, h, w), as large as the portrait, before its background that stays."""
+    def lay_over(self, drawn: Tensor, params: FaceParams, *, within: tuple[float, float]) -> Tensor:
+        """What a network draws of t frames (t, 3, h, w), as large as the portrait, with the mesh's neck and shoulders,
+        before the portrait's background, which stays.
+
+        Args:
+            within: head units (outer distance of the eyes) that a neck moves: up to the first all stays as it is drawn.
+
+        Returns:
+            `drawn` itself where no frame moves that far.
+        """
+        own, depth = Face.of(self.portrait.params, 0), self.model.config.skull_depth
+        neck, poses = neck_of(own, depth), [Pose.of(params, i) for i in range(len(params))]
+        shares = [neck_moved(neck, own.pose, pose, within) for pose in poses]
+        if not any(shares):
+            return drawn
         frames = to_pictures(drawn)
-        for i, frame in enumerate(frames):
-            frames[i] = meshwarp.lay_over(self.model, self.source, frame, params, i)
+        for i, share in enumerate(shares):
+            if share:
+                frames[i] = meshwarp.lay_over(self.model, self.source, frames[i], params, i, share=share)
         return from_pictures(frames, drawn.device)
 
 

@@ -34,7 +34,12 @@ from portrayal.systems.export3d.own import OwnView
 from portrayal.systems.export3d.renderer import Fetched, View
 from portrayal.systems.export3d.surroundings import Surroundings
 from portrayal.systems.openings import Openings
+from portrayal.systems.portrait_mesh import PortraitMesh
 from portrayal.types import Depth, Driving, FaceClip, FaceParams, Layers, Portrait, Source
+
+BODY = (0.5, 0.7)
+"""Head units that a neck moves: up to which neck and shoulders are `body.behind_places`', and from which on meshwarp's,
+which bend over a longer way and leave the background alone. On validation people the former are nearer to the truth."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +119,25 @@ def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
     Yields:
         (1, 3, h, w) float32 [0, 1].
     """
-    for _, picture in _shown(model, source, driving):
+    for _, picture in _shown(model, source, driving, laid=True):
         yield picture
 
 
-def _shown(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[tuple[View, Tensor]]:
-    """The view of each frame and (1, 3, h, w) its picture, with `RendererConfig.openings`."""
+def _shown(
+    model: Export3d, source: Export3dSource, driving: Export3dDriving, *, laid: bool
+) -> Iterator[tuple[View, Tensor]]:
+    """The view of each frame and (1, 3, h, w) its picture, with `RendererConfig.openings`.
+
+    Args:
+        laid: whether neck and shoulders of a head that moves far are meshwarp's, and the background stays below them.
+    """
+    mesh = PortraitMesh(source.portrait) if laid and source.surroundings is not None else None
     openings = Openings.of(source.portrait, open_eyes=False) if model.config.renderer.openings else None
     for frame, view in enumerate(views(model, source, driving)):
         part = driving[frame : frame + 1]
         picture = picture_of(view, source, part.params.camera)
+        if mesh is not None:
+            picture = mesh.lay_over(picture, part.params, within=BODY)
         if openings is not None:
             picture = openings.fill(picture, shown_params(model, part))
         yield view, picture
@@ -184,7 +198,7 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
     """
     size = source.portrait.image.shape[-2:]
     places = pixel_centres(size, source.portrait.image.device)
-    for frame, (view, picture) in enumerate(_shown(model, source, driving)):
+    for frame, (view, picture) in enumerate(_shown(model, source, driving, laid=False)):
         params = driving.params[frame : frame + 1]
         if source.surroundings is not None and view.fetched is not None:
             yield Layers(picture, *(x.clamp(0, 1) for x in source.surroundings.person(view.fetched, params.camera)))

@@ -20,12 +20,12 @@ from torch import Tensor
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.media.crop import picture_window
 from portrayal.motion.options import RetargetOptions
-from portrayal.systems.meshwarp.behind import Behind, moved_away
+from portrayal.systems.meshwarp.behind import Behind, moved_away, neck_moved
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.eyes import shut_lids
 from portrayal.systems.meshwarp.hidden import HiddenSkin, find_hidden_skin, lend_texture
 from portrayal.systems.meshwarp.insides import Insides, draw_insides, find_insides
-from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, smoothstep, to_array, to_picture
+from portrayal.systems.meshwarp.layers import Array, Picture, close_openings, to_array, to_picture
 from portrayal.systems.meshwarp.mesh import (
     FACE_POINTS,
     Face,
@@ -34,7 +34,6 @@ from portrayal.systems.meshwarp.mesh import (
     build_rings,
     lash_shares,
     move_rings,
-    neck_move,
     place_lashes,
 )
 from portrayal.systems.meshwarp.model import MeshWarp
@@ -42,10 +41,6 @@ from portrayal.systems.meshwarp.raster import backward_displacement, read_source
 from portrayal.systems.meshwarp.twin import Twin, find_twin, mirrored_rest, turned_back
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 
-FAR = (0.3, 0.8)
-"""Head units: a neck that moves less is stretched, one that moves more goes with its head."""
-OWN = (0.03, 0.12)
-"""Head units: the neck of what else draws a portrait stays, and is the mesh's; in between both are much alike."""
 Triangles = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
@@ -183,18 +178,15 @@ def carry(
     return moved, reading.density * zoom**2
 
 
-def lay_over(model: MeshWarp, source: MeshwarpSource, drawn: Picture, params: FaceParams, index: int) -> Picture:
+def lay_over(
+    model: MeshWarp, source: MeshwarpSource, drawn: Picture, params: FaceParams, index: int, *, share: float
+) -> Picture:
     """What else draws the portrait (h, w, 3) as in frame `index`, with the mesh's neck and shoulders, before the
-    background that stays."""
-    pose = Pose.of(params, index)
-    share = neck_moved(source, pose, OWN)
-    if not share and not moved_away(source.pose, pose):
-        return drawn
+    background that stays; `share` in [0, 1] says how far."""
     reading = read_own(model, source, params, index)
-    if share:
-        body = share * reading.of(source.behind.body)
-        drawn = np.asarray(cv2.blendLinear(reading.of(source.texture), drawn, body, 1 - body))
-    return reading.over(drawn, source.behind)
+    body = share * reading.of(source.behind.body)
+    drawn = np.asarray(cv2.blendLinear(reading.of(source.texture), drawn, body, 1 - body))
+    return replace(reading, apart=share * reading.apart).over(drawn, source.behind)
 
 
 @dataclass(frozen=True)
@@ -263,12 +255,6 @@ def move_on(
     return Reading(displacement, model.config.map_step, 0.0).of(picture)
 
 
-def neck_moved(source: MeshwarpSource, pose: Pose, within: tuple[float, float]) -> float:
-    """How far a neck has left its place: from 0 at the first to 1 at the second of two head units."""
-    moved = np.hypot(*neck_move(source.rings, source.pose, pose)) / source.pose.scale
-    return float(smoothstep(np.array(moved), *within))
-
-
 def _drawing(model: MeshWarp, source: MeshwarpSource) -> Callable[[Array, Array, Triangles], Picture]:
     """`backward_displacement` of a mesh at rest, the same one moved, and its triangles."""
     height, width = source.texture.shape[:2]
@@ -285,7 +271,11 @@ def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[A
     lashes = place_lashes(
         source.lash_edges, source.lash_shares, source.landmarks, landmarks, pose.scale / source.pose.scale
     )
-    face, apart, far = Face(landmarks, pose), moved_away(source.pose, pose), neck_moved(source, pose, FAR)
+    face, apart, far = (
+        Face(landmarks, pose),
+        moved_away(source.pose, pose),
+        neck_moved(source.rings.neck, source.pose, pose),
+    )
     rings = move_rings(source.rings, source.insides.source, face, apart=apart, far=far)
     rest = np.concatenate([source.landmarks[:FACE_POINTS], lashes[0], source.rings.rest])
     rest = lend_texture(rest, source.hidden, landmarks)

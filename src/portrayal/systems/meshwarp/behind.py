@@ -12,21 +12,32 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.media.matte import Matte, without_person
-from portrayal.systems.meshwarp.layers import Picture, smoothstep, to_picture
-from portrayal.systems.meshwarp.mesh import Pose
+from portrayal.systems.meshwarp.layers import Array, Picture, smoothstep, to_picture
+from portrayal.systems.meshwarp.mesh import Pose, neck_move
 from portrayal.types import Portrait
 
 MOVED = (0.15, 0.5)
 """Head units: a head that has moved less is one mesh with what is around it, one that has moved more lies over it."""
+FAR = (0.2, 0.5)
+"""Head units: a neck that moves less is stretched, one that moves more goes with its head."""
+TURNED = (0.2, 0.45)
+"""Radians between two ways of looking, up to which a head's outline is as in the portrait, and from which on it is not."""
 RIM = ((0.95, -0.1, 0.7), (-0.95, -0.1, 0.7), (0.0, -1.2, 0.7), (0.0, 0.6, 0.7))
 """Head units: points on the rim of a head, whose move is measured."""
 
 
 def moved_away(source: Pose, pose: Pose) -> float:
-    """How far a head lies over what is around it. In [0, 1]."""
+    """How far a head lies over what is around it, with the outline that it has in the portrait. In [0, 1]."""
     rim = np.array(RIM)
     by = (pose.head_to_picture(rim) - source.head_to_picture(rim))[:, :2] / source.scale
-    return float(smoothstep(np.linalg.norm(by, axis=1).max(), *MOVED))
+    turn = np.arccos(np.clip(source.rotation[:, 2] @ pose.rotation[:, 2], -1, 1))
+    return float(smoothstep(np.linalg.norm(by, axis=1).max(), *MOVED) * (1 - smoothstep(turn, *TURNED)))
+
+
+def neck_moved(neck: Array, source: Pose, pose: Pose, within: tuple[float, float] = FAR) -> float:
+    """How far a neck, as of `mesh.neck_of`, has left its place: from 0 at the first to 1 at the second head units."""
+    moved = np.hypot(*neck_move(neck, source, pose)) / source.scale
+    return float(smoothstep(np.array(moved), *within))
 
 
 class Behind:

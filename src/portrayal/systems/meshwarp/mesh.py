@@ -177,7 +177,7 @@ class Rings:
     beside: Array
     """(m, 1) in [0, 1]: 1 beside and above the head, 0 below the chin."""
     neck: Array
-    """(3,) behind the chin, in the head frame."""
+    """(3,) of `neck_of`."""
     follow: Array
     """(m, 36) weights of the oval points whose own motion (beyond the head's) the vertex follows, sum 1."""
     fade: Array
@@ -255,14 +255,20 @@ def build_rings(
     spread = 0.3 + 2.5 * np.minimum(away, 1.0)
     follow = np.exp(-0.5 * (turn[None] / spread[..., None]) ** 2)
     follow = follow / follow.sum(-1, keepdims=True)
-    neck = pose.picture_to_head(landmarks[152]) * [1, 1, 0] + [0, 0, eyes[2] + skull_depth]
+    neck = neck_of(Face(landmarks, pose), skull_depth)
     rigid, carried, beside, follow, fade = (x.reshape(rings * 36, -1) for x in (rigid, carried, beside, follow, fade))
     return Rings(rest, head, rigid, carried, beside, neck, follow, fade, _ring_triangles(rings, first))
 
 
-def neck_move(rings: Rings, source: Pose, pose: Pose) -> Array:
-    """(2,) pixels that a neck moves in the picture."""
-    moved: Array = (pose.head_to_picture(rings.neck) - source.head_to_picture(rings.neck))[:2]
+def neck_of(face: Face, skull_depth: float) -> Array:
+    """(3,) behind the chin, in the head frame. Args: skull_depth as in `Config`."""
+    eyes, chin = (face.pose.picture_to_head(face.landmarks[points]).mean(0) for points in ([33, 263], [152]))
+    return np.array([chin[0], chin[1], eyes[2] + skull_depth])
+
+
+def neck_move(neck: Array, source: Pose, pose: Pose) -> Array:
+    """(2,) pixels that a neck, as of `neck_of`, moves in the picture."""
+    moved: Array = (pose.head_to_picture(neck) - source.head_to_picture(neck))[:2]
     return moved
 
 
@@ -277,7 +283,7 @@ def move_rings(rings: Rings, source: Face, driving: Face, *, apart: float, far: 
     turned = driving.pose.head_to_picture(rings.head)
     moved: Array = rings.rest.copy()
     moved[:, :2] += rigid * (turned - rings.rest)[:, :2]
-    moved[:, :2] += far * (rings.carried - rings.rigid) * neck_move(rings, source.pose, driving.pose)
+    moved[:, :2] += far * (rings.carried - rings.rigid) * neck_move(rings.neck, source.pose, driving.pose)
     oval = source.landmarks[OVAL]
     own = driving.landmarks[OVAL] - driving.pose.head_to_picture(source.pose.picture_to_head(oval))
     moved[:, :2] += rings.fade * (rings.follow @ own[:, :2])

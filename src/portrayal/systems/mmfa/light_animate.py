@@ -25,6 +25,9 @@ from portrayal.systems.other_half import OtherHalf
 from portrayal.systems.portrait_mesh import PortraitMesh
 from portrayal.types import FaceClip, Portrait, Source
 
+BODY = (0.03, 0.12)
+"""Head units that a neck moves: up to which neck and shoulders are the network's, and from which on the mesh's."""
+
 
 @dataclass(frozen=True)
 class LightSource(Source):
@@ -73,7 +76,7 @@ def render(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Iter
         faces = far.carry(frames(model, source, replace(part, params=near)), near, by)
         if openings is not None:
             faces = openings.fill(half.fill(faces, part.params), part.params)
-        yield mesh.lay_over(faces, part.params)
+        yield mesh.lay_over(faces, part.params, within=BODY)
 
 
 def frames(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Tensor:
