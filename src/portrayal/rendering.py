@@ -216,7 +216,8 @@ class Renderer:
             return picture
         if self.background.picture is not None:
             return cover(self.background.picture, self.size)
-        bare = without_heads(picture, [(face.params[frame], face.crop) for face in self.sitter.faces])
+        faces = [(face.params[frame], face.crop) for face in self.sitter.faces]
+        bare = without_heads(picture, faces, moving=self.sitter.picture is None)
         return bare if self.side is None else _resized(apply_crop(bare, self.sitter.faces[0].crop), self.size)
 
     def _render(self, plan: Plan) -> Iterator[tuple[UInt8, list[Drawn]]]:
@@ -244,7 +245,8 @@ class Renderer:
         """One face of source frame `frame`, encoded."""
         source = face.encoded
         if source is None:
-            portrait = Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame])
+            moving = self.sitter.picture is None
+            portrait = Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame], moving)
             source = encode_portrait(self.system, self.model, portrait, previous=previous, progress=self.progress)
         self.notes.extend(note for note in source.notes() if note not in self.notes)
         return source

@@ -120,6 +120,8 @@ class Portrait:
     """(1, 3, h, w) float32 [0, 1]."""
     params: FaceParams
     """t = 1."""
+    moving: bool = False
+    """Whether it is a frame of a video: what is completed in it has to be alike in the next one."""
 
     def require_square(self) -> None:
         """

@@ -59,6 +59,20 @@ def test_before_a_plain_wall_everything_becomes_the_wall(x: int, y: int, radius:
     assert np.abs(filled.astype(int) - wall).max() <= 4
 
 
+def test_frames_of_a_video_are_filled_in_alike() -> None:
+    """Noise that changes from frame to frame changes copied patches, and hardly a membrane."""
+    wall = np.random.default_rng(1).integers(40, 215, (6, 8, 3)).repeat(20, 0).repeat(20, 1)
+    hidden = disc(80, 60, 34)[:, :160]
+    frames = [
+        np.clip(wall + np.random.default_rng(i).normal(0, 4, wall.shape), 0, 255).astype(np.uint8) for i in (2, 3)
+    ]
+    changes = []
+    for smooth in (False, True):
+        one, other = (fill_in(frame, hidden, smooth=smooth).astype(int) for frame in frames)
+        changes.append(np.abs(one - other)[hidden].mean())
+    assert changes[1] < 2 < changes[0]
+
+
 def test_nothing_hidden_is_nothing_changed() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
     assert np.array_equal(fill_in(picture, np.zeros((20, 30), bool)), picture)

@@ -33,15 +33,15 @@ def _middle(length: int, wanted: int) -> slice:
     return slice(start, start + max(1, wanted))
 
 
-def without_heads(picture: UInt8, faces: Sequence[tuple[FaceParams, Crop]]) -> UInt8:
+def without_heads(picture: UInt8, faces: Sequence[tuple[FaceParams, Crop]], *, moving: bool = False) -> UInt8:
     """The picture without the heads of these faces, filled in from around them; all other pixels as they are.
 
     Args:
-        picture: (h, w, 3). faces: each t = 1, in pixels of its crop.
+        picture: (h, w, 3). faces: each t = 1, in pixels of its crop. moving: whether it is a frame of a video.
     """
     mattes = [_matte(face, crop, picture) for face, crop in faces]
     hidden, in_front = (np.logical_or.reduce(masks) for masks in zip(*mattes, strict=True))
-    return fill_in(picture, hidden, in_front)
+    return fill_in(picture, hidden, in_front, smooth=moving)
 
 
 def _matte(face: FaceParams, crop: Crop, picture: UInt8) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

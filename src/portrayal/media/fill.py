@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 Array = NDArray[np.float32]
 
 
-def fill_in(picture: UInt8, hidden: Mask, foreign: Mask | None = None) -> UInt8:
+def fill_in(picture: UInt8, hidden: Mask, foreign: Mask | None = None, *, smooth: bool = False) -> UInt8:
     """The picture with hidden pixels filled in from around them; the others stay as they are, bit for bit.
 
     What is copied there, from anywhere around, looks like the rest of the picture (`media.exemplar`), and its colours
@@ -30,6 +30,7 @@ def fill_in(picture: UInt8, hidden: Mask, foreign: Mask | None = None) -> UInt8:
         picture: (h, w, 3). hidden: (h, w).
         foreign: (h, w), what is in front of the picture without being hidden, as a person's neck and shoulders: it
             stays, but does not go on in the hole.
+        smooth: a membrane alone, which is quick, and much the same in the next frame of a video.
     """
     if not hidden.any():
         return picture
@@ -38,7 +39,7 @@ def fill_in(picture: UInt8, hidden: Mask, foreign: Mask | None = None) -> UInt8:
     strange = np.zeros_like(hole) if foreign is None else foreign[window] & ~hole
     shown = np.float32(1 / 255) * part
     behind = _membrane(shown, hole | strange)
-    completed = complete(shown, hole, strange, behind)
+    completed = None if smooth else complete(shown, hole, strange, behind)
     if completed is None:
         filled = behind
     else:

@@ -125,13 +125,17 @@ def without_head(portrait: Portrait, matte: Matte | None = None) -> Tensor:
     """(1, 3, h, w) the portrait without its head, filled in from around it. `matte`: where it is known already."""
     matte = matte or Matte.of(portrait)
     size = portrait.image.shape[2:]
-    filled = fill_in(to_uint8(portrait.image)[0], matte.hidden(size), matte.in_front(size))
-    return to_tensor(filled).to(portrait.image)
+    return _filled(portrait, matte.hidden(size), matte.in_front(size))
 
 
 def without_person(portrait: Portrait, matte: Matte) -> Tensor:
     """(1, 3, h, w) the portrait without anything of its person, as far as the colours tell, filled in from around."""
-    filled = fill_in(to_uint8(portrait.image)[0], matte.in_front(portrait.image.shape[2:]))
+    return _filled(portrait, matte.in_front(portrait.image.shape[2:]))
+
+
+def _filled(portrait: Portrait, hidden: NDArray[np.bool_], foreign: NDArray[np.bool_] | None = None) -> Tensor:
+    """(1, 3, h, w) the portrait after `media.fill.fill_in`."""
+    filled = fill_in(to_uint8(portrait.image)[0], hidden, foreign, smooth=portrait.moving)
     return to_tensor(filled).to(portrait.image)
 
 

@@ -26,7 +26,7 @@ class Overlay:
     """Lays generated faces over one portrait; what does not change from frame to frame is computed once."""
 
     def __init__(self, portrait: Portrait) -> None:
-        self._image, self._params = portrait.image, portrait.params
+        self._portrait = portrait
         self._places = pixel_centres(portrait.image.shape[2:], portrait.image.device)
 
     def place(self, faces: Tensor, squares: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class Overlay:
             (t, 3, h, w).
         """
         gone = (self._own_head - head_mask(params, self._places, half_axes=WIDE)).clamp_min(0)[:, None]
-        behind = self._image.expand(len(placed), -1, -1, -1)
+        behind = self._portrait.image.expand(len(placed), -1, -1, -1)
         if bool(gone.any()):
             behind = torch.lerp(behind, self.bare, gone)
         return torch.lerp(behind, placed, self._share(square_coordinates(squares, self._places), params))
@@ -63,12 +63,12 @@ class Overlay:
     @cached_property
     def _own_head(self) -> Tensor:
         """(1, h, w)"""
-        return head_mask(self._params, self._places)
+        return head_mask(self._portrait.params, self._places)
 
     @cached_property
     def bare(self) -> Tensor:
         """(1, 3, h, w) the portrait without its head, filled in from around it."""
-        return without_head(Portrait(self._image, self._params))
+        return without_head(self._portrait)
 
     def lay_depth(self, seen: Depth, params: FaceParams, squares: Tensor) -> Depth:
         """The depth of what `blend` draws; the portrait's own pixels have none.

@@ -14,17 +14,17 @@ from portrayal.media.image import UInt8, check_rgb
 Mask = NDArray[np.float32]
 
 
-SIDES = (True, True, True, True)
+Sides = tuple[bool, bool, bool, bool]
 """Left, top, right, bottom."""
 
 
-def feathered_mask(size: int, *, border: float = 0.12, soft: tuple[bool, bool, bool, bool] = SIDES) -> Mask:
+def feathered_mask(size: int, *, border: float = 0.12, soft: Sides = (True, True, True, True)) -> Mask:
     """A square with soft edges and round corners.
 
     Args:
         size: side in pixels.
         border: width of the soft edge as a share of the side, in (0, 0.5].
-        soft: which of its left, top, right and bottom edges are; the others are 1 up to the end.
+        soft: which of its edges are; the others are 1 up to the end.
 
     Returns:
         (size, size) float32: 0 in the outermost pixels, rising smoothly to 1 over the soft edge.
@@ -46,11 +46,16 @@ def _beyond(size: int, border: float, low: bool, high: bool) -> NDArray[np.float
     return (np.abs(place) - (middle - border * size)).clip(0)
 
 
-def soft_sides(crop: Crop, width: int, height: int) -> tuple[bool, bool, bool, bool]:
-    """Left, top, right, bottom: on which sides of a crop a picture of (width, height) goes on."""
-    corners = crop.inverse @ np.array([[0, crop.size, crop.size, 0], [0, 0, crop.size, crop.size], [1, 1, 1, 1]])
-    (x0, y0), (x1, y1) = corners.min(1), corners.max(1)
+def soft_sides(crop: Crop, width: int, height: int) -> Sides:
+    """On which sides of a crop a picture of (width, height) pixels goes on."""
+    (x0, y0), (x1, y1) = _extent(crop)
     return bool(x0 > 0), bool(y0 > 0), bool(x1 < width), bool(y1 < height)
+
+
+def _extent(crop: Crop) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(2,) each: the least and the largest x and y of a crop in pixels of its picture."""
+    corners = crop.inverse @ np.array([[0, crop.size, crop.size, 0], [0, 0, crop.size, crop.size], [1, 1, 1, 1]])
+    return corners.min(1), corners.max(1)
 
 
 class Paster:
@@ -72,9 +77,9 @@ class Paster:
             raise ValueError(f"the mask must be ({crop.size}, {crop.size}), got {mask.shape}")
         self._picture, self._crop, self._mask = picture, crop, mask
         h, w = picture.shape[:2]
-        corners = crop.inverse @ np.array([[0, crop.size, crop.size, 0], [0, 0, crop.size, crop.size], [1, 1, 1, 1]])
-        x0, y0 = (int(v) for v in np.clip(np.floor(corners.min(1)), 0, [w, h]))
-        x1, y1 = (int(v) for v in np.clip(np.ceil(corners.max(1)), [x0, y0], [w, h]))
+        low, high = _extent(crop)
+        x0, y0 = (int(v) for v in np.clip(np.floor(low), 0, [w, h]))
+        x1, y1 = (int(v) for v in np.clip(np.ceil(high), [x0, y0], [w, h]))
         self._region = np.s_[y0:y1, x0:x1]
         self._size = (x1 - x0, y1 - y0)
         self._reduce = max(1, int(crop.scale))

@@ -20,7 +20,7 @@ from torch import Tensor
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.media.crop import picture_window
 from portrayal.motion.options import RetargetOptions
-from portrayal.systems.meshwarp.behind import Behind, moved_away, neck_moved
+from portrayal.systems.meshwarp.behind import LOOSE, Behind, moved_away, neck_moved
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.eyes import shut_lids
 from portrayal.systems.meshwarp.hidden import HiddenSkin, find_hidden_skin, lend_texture
@@ -174,7 +174,7 @@ def carry(
     """
     reading, zoom = read_skin(model, source, params, index), float(params.scale[index]) / source.pose.scale
     moved = [reading.over(reading.of(texture), source.behind) for texture in textures]
-    moved += [reading.of(mask) * reading.front(source.behind)[..., None] for mask in masks]
+    moved += [reading.alone(mask, source.behind) for mask in masks]
     return moved, reading.density * zoom**2
 
 
@@ -210,14 +210,18 @@ class Reading:
         """(h, w, 3) a picture as the frame moves it, before the background, which stays."""
         if not self.apart:
             return moved
-        share = self.front(behind)
+        share = self._front(behind)
         return np.asarray(cv2.blendLinear(moved, behind.picture, share, 1 - share))
 
-    def front(self, behind: Behind) -> Picture:
+    def alone(self, mask: Picture, behind: Behind) -> Picture:
+        """(h, w, 3) a mask as the frame moves it; nothing is behind it."""
+        moved = self.of(mask)
+        return moved * self._front(behind)[..., None] if self.apart else moved
+
+    def _front(self, behind: Behind) -> Picture:
         """(h, w) in [0, 1]: what is not background."""
-        if not self.apart:
-            return np.ones_like(behind.front)
-        return 1 - self.apart * (1 - self.of(behind.front))
+        front: Picture = 1 - self.apart * (1 - self.of(behind.front))
+        return front
 
     @cached_property
     def density(self) -> Picture:
@@ -228,18 +232,23 @@ class Reading:
 
 def read_own(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Reading:
     """Where frame `index` reads the portrait, every half of the face as its own."""
+    return _read(model, source, params, index)[0]
+
+
+def _read(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> tuple[Reading, Array]:
+    """`read_own`, and the vertices of the moved mesh (n, 3)."""
     rest, vertices = move_mesh(source, params, index)
     apart = moved_away(source.pose, Pose.of(params, index))
-    return Reading(_drawing(model, source)(rest, vertices, source.triangles), model.config.map_step, apart)
+    displacement = _drawing(model, source)(rest, vertices, source.triangles)
+    return Reading(displacement, model.config.map_step, apart), vertices
 
 
 def read_skin(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Reading:
     """Where frame `index` reads the portrait."""
-    reading = read_own(model, source, params, index)
+    reading, vertices = _read(model, source, params, index)
     back = turned_back(source.pose, Pose.of(params, index))
     if not back:
         return reading
-    vertices = move_mesh(source, params, index)[1]
     mirrored = mirrored_rest(source.landmarks, source.lash_edges, source.lash_shares, source.rings.rest)
     other = _drawing(model, source)(mirrored, vertices, source.triangles)
     twin = find_twin(other, reading.density, vertices, rings=model.config.rings, step=reading.step, amount=back)
@@ -271,12 +280,8 @@ def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[A
     lashes = place_lashes(
         source.lash_edges, source.lash_shares, source.landmarks, landmarks, pose.scale / source.pose.scale
     )
-    face, apart, far = (
-        Face(landmarks, pose),
-        moved_away(source.pose, pose),
-        neck_moved(source.rings.neck, source.pose, pose),
-    )
-    rings = move_rings(source.rings, source.insides.source, face, apart=apart, far=far)
+    loose, far = moved_away(source.pose, pose, LOOSE), neck_moved(source.rings.neck, source.pose, pose)
+    rings = move_rings(source.rings, source.insides.source, Face(landmarks, pose), loose=loose, far=far)
     rest = np.concatenate([source.landmarks[:FACE_POINTS], lashes[0], source.rings.rest])
     rest = lend_texture(rest, source.hidden, landmarks)
     return rest, np.concatenate([landmarks[:FACE_POINTS], lashes[1], rings])

@@ -16,22 +16,26 @@ from portrayal.systems.meshwarp.layers import Array, Picture, smoothstep, to_pic
 from portrayal.systems.meshwarp.mesh import Pose, neck_move
 from portrayal.types import Portrait
 
-MOVED = (0.15, 0.5)
+MOVED = (0.08, 0.25)
 """Head units: a head that has moved less is one mesh with what is around it, one that has moved more lies over it."""
+LOOSE = (0.15, 0.5)
+"""Head units: hair is drawn out towards the picture's border by a head that moves less, and goes with one that moves more.
+After `MOVED`, since the mesh tears in the background then."""
 FAR = (0.2, 0.5)
 """Head units: a neck that moves less is stretched, one that moves more goes with its head."""
 TURNED = (0.2, 0.45)
-"""Radians between two ways of looking, up to which a head's outline is as in the portrait, and from which on it is not."""
+"""Radians between two ways of looking: up to the first an outline is the portrait's, from the second on it is not."""
 RIM = ((0.95, -0.1, 0.7), (-0.95, -0.1, 0.7), (0.0, -1.2, 0.7), (0.0, 0.6, 0.7))
 """Head units: points on the rim of a head, whose move is measured."""
 
 
-def moved_away(source: Pose, pose: Pose) -> float:
-    """How far a head lies over what is around it, with the outline that it has in the portrait. In [0, 1]."""
+def moved_away(source: Pose, pose: Pose, within: tuple[float, float] = MOVED) -> float:
+    """How far a head has left its place, with the outline that it has in the portrait: from 0 at the first to 1 at the
+    second head units."""
     rim = np.array(RIM)
     by = (pose.head_to_picture(rim) - source.head_to_picture(rim))[:, :2] / source.scale
     turn = np.arccos(np.clip(source.rotation[:, 2] @ pose.rotation[:, 2], -1, 1))
-    return float(smoothstep(np.linalg.norm(by, axis=1).max(), *MOVED) * (1 - smoothstep(turn, *TURNED)))
+    return float(smoothstep(np.linalg.norm(by, axis=1).max(), *within) * (1 - smoothstep(turn, *TURNED)))
 
 
 def neck_moved(neck: Array, source: Pose, pose: Pose, within: tuple[float, float] = FAR) -> float:

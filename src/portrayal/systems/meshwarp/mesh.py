@@ -272,14 +272,14 @@ def neck_move(neck: Array, source: Pose, pose: Pose) -> Array:
     return moved
 
 
-def move_rings(rings: Rings, source: Face, driving: Face, *, apart: float, far: float) -> Array:
+def move_rings(rings: Rings, source: Face, driving: Face, *, loose: float, far: float) -> Array:
     """Where the rings' vertices are in a driving frame: (m, 3).
 
     Args:
-        apart: in [0, 1], how far the background is drawn apart, so that what is beside and above the head goes with it.
+        loose: in [0, 1], how far what is beside and above the head goes with it, as far as the border of the picture.
         far: in [0, 1], how far the neck keeps its length.
     """
-    rigid = rings.rigid + apart * rings.beside * (1 - rings.rigid)
+    rigid = rings.rigid + loose * rings.beside * (1 - rings.rigid)
     turned = driving.pose.head_to_picture(rings.head)
     moved: Array = rings.rest.copy()
     moved[:, :2] += rigid * (turned - rings.rest)[:, :2]
