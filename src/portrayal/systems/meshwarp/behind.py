@@ -19,8 +19,8 @@ from portrayal.types import Portrait
 MOVED = (0.08, 0.25)
 """Head units: a head that has moved less is one mesh with what is around it, one that has moved more lies over it."""
 LOOSE = (0.15, 0.5)
-"""Head units: hair is drawn out towards the picture's border by a head that moves less, and goes with one that moves more.
-After `MOVED`, since the mesh tears in the background then."""
+"""Head units: hair is drawn out by a head that moves less, and goes with one that moves more. After `MOVED`, since the
+mesh tears in the background then."""
 FAR = (0.2, 0.5)
 """Head units: a neck that moves less is stretched, one that moves more goes with its head."""
 TURNED = (0.2, 0.45)
