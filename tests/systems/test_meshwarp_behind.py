@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -80,6 +82,14 @@ def test_a_head_that_hardly_moves_is_one_mesh_with_what_is_around(source: animat
     assert moved_away(source.pose, pose) == 0
     assert neck_moved(source.rings.neck, source.pose, pose) == 0
     assert PortraitMesh(source.portrait).lay_over(drawn, near, within=(0.2, 0.3)) is drawn
+
+
+def test_frames_of_a_video_are_one_mesh_with_what_is_around(portrait: Portrait) -> None:
+    moving, far = replace(portrait, moving=True), shifted(portrait.params, 0, 44)
+    source = meshwarp.encode_source(MODEL, moving)
+    assert animate.read_own(MODEL, source, far, 0).apart == 0
+    drawn = torch.rand(1, 3, SIZE, SIZE)
+    assert PortraitMesh(moving).lay_over(drawn, far, within=(0.1, 0.2)) is drawn
 
 
 def test_the_outline_of_the_portrait_is_none_of_a_head_that_looks_elsewhere(source: animate.MeshwarpSource) -> None:

@@ -39,12 +39,12 @@ class PortraitMesh:
             within: head units (outer distance of the eyes) that a neck moves: up to the first all stays as it is drawn.
 
         Returns:
-            `drawn` itself where no frame moves that far.
+            `drawn` itself where no frame moves that far, and in a video, whose mattes would flicker.
         """
         own, depth = Face.of(self.portrait.params, 0), self.model.config.skull_depth
         neck, poses = neck_of(own, depth), [Pose.of(params, i) for i in range(len(params))]
         shares = [neck_moved(neck, own.pose, pose, within) for pose in poses]
-        if not any(shares):
+        if self.portrait.moving or not any(shares):
             return drawn
         frames = to_pictures(drawn)
         for i, share in enumerate(shares):

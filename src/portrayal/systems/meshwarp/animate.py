@@ -20,7 +20,7 @@ from torch import Tensor
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.media.crop import picture_window
 from portrayal.motion.options import RetargetOptions
-from portrayal.systems.meshwarp.behind import LOOSE, Behind, moved_away, neck_moved
+from portrayal.systems.meshwarp.behind import LOOSE, MOVED, Behind, moved_away, neck_moved
 from portrayal.systems.meshwarp.config import Config
 from portrayal.systems.meshwarp.eyes import shut_lids
 from portrayal.systems.meshwarp.hidden import HiddenSkin, find_hidden_skin, lend_texture
@@ -238,7 +238,7 @@ def read_own(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index:
 def _read(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> tuple[Reading, Array]:
     """`read_own`, and the vertices of the moved mesh (n, 3)."""
     rest, vertices = move_mesh(source, params, index)
-    apart = moved_away(source.pose, Pose.of(params, index))
+    apart = _apart(source, Pose.of(params, index), MOVED)
     displacement = _drawing(model, source)(rest, vertices, source.triangles)
     return Reading(displacement, model.config.map_step, apart), vertices
 
@@ -264,6 +264,11 @@ def move_on(
     return Reading(displacement, model.config.map_step, 0.0).of(picture)
 
 
+def _apart(source: MeshwarpSource, pose: Pose, within: tuple[float, float]) -> float:
+    """`behind.moved_away`; 0 in a video, whose mattes would flicker."""
+    return 0.0 if source.portrait.moving else moved_away(source.pose, pose, within)
+
+
 def _drawing(model: MeshWarp, source: MeshwarpSource) -> Callable[[Array, Array, Triangles], Picture]:
     """`backward_displacement` of a mesh at rest, the same one moved, and its triangles."""
     height, width = source.texture.shape[:2]
@@ -280,7 +285,7 @@ def move_mesh(source: MeshwarpSource, params: FaceParams, index: int) -> tuple[A
     lashes = place_lashes(
         source.lash_edges, source.lash_shares, source.landmarks, landmarks, pose.scale / source.pose.scale
     )
-    loose, far = moved_away(source.pose, pose, LOOSE), neck_moved(source.rings.neck, source.pose, pose)
+    loose, far = _apart(source, pose, LOOSE), neck_moved(source.rings.neck, source.pose, pose)
     rings = move_rings(source.rings, source.insides.source, Face(landmarks, pose), loose=loose, far=far)
     rest = np.concatenate([source.landmarks[:FACE_POINTS], lashes[0], source.rings.rest])
     rest = lend_texture(rest, source.hidden, landmarks)
