@@ -20,7 +20,6 @@ from torch.nn import functional as F
 
 from portrayal.face.topology import LIPS_INNER
 from portrayal.media.head import head_axes, head_mask, pixel_centres
-from portrayal.media.matte import Matte
 from portrayal.media.overlay import Overlay
 from portrayal.systems.drawn_shape import bend
 from portrayal.systems.meshwarp import animate as meshwarp
@@ -145,7 +144,7 @@ class PortraitDetail:
     @cached_property
     def _matte(self) -> Picture:
         """(h, w, 3): where the portrait shows the head, where the person, and nothing."""
-        matte = Matte.of(self._mesh.portrait)
+        matte = self._mesh.source.behind.matte
         seen = torch.cat([matte.soft * matte.throat, matte.soft, torch.zeros_like(matte.soft)], 1)
         return to_picture(F.interpolate(seen, self._size, mode="bilinear", align_corners=False))
 

@@ -41,10 +41,12 @@ class PortraitMesh:
         Returns:
             `drawn` itself where no frame moves that far, and in a video, whose mattes would flicker.
         """
+        if self.portrait.moving:
+            return drawn
         own, depth = Face.of(self.portrait.params, 0), self.model.config.skull_depth
         neck, poses = neck_of(own, depth), [Pose.of(params, i) for i in range(len(params))]
         shares = [neck_moved(neck, own.pose, pose, within) for pose in poses]
-        if self.portrait.moving or not any(shares):
+        if not any(shares):
             return drawn
         frames = to_pictures(drawn)
         for i, share in enumerate(shares):

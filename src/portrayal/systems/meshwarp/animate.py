@@ -150,7 +150,7 @@ def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterato
 def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Picture:
     """One frame: (h, w, 3) float32 [0, 1]."""
     reading = read_skin(model, source, params, index)
-    frame = reading.over(reading.of(source.texture), source.behind)
+    frame = reading.over(reading.of(source.texture))
     draw_insides(frame, source.insides, Face.of(params, index))
     return frame
 
@@ -173,8 +173,8 @@ def carry(
         The moved pictures and masks; `raster.texture_density` of all, beside that of a portrait as near.
     """
     reading, zoom = read_skin(model, source, params, index), float(params.scale[index]) / source.pose.scale
-    moved = [reading.over(reading.of(texture), source.behind) for texture in textures]
-    moved += [reading.alone(mask, source.behind) for mask in masks]
+    moved = [reading.over(reading.of(texture)) for texture in textures]
+    moved += [reading.alone(mask) for mask in masks]
     return moved, reading.density * zoom**2
 
 
@@ -186,7 +186,7 @@ def lay_over(
     reading = read_own(model, source, params, index)
     body = share * reading.of(source.behind.body)
     drawn = np.asarray(cv2.blendLinear(reading.of(source.texture), drawn, body, 1 - body))
-    return replace(reading, apart=share * reading.apart).over(drawn, source.behind)
+    return replace(reading, apart=share * reading.apart).over(drawn)
 
 
 @dataclass(frozen=True)
@@ -196,6 +196,7 @@ class Reading:
     displacement: Picture
     """As from `raster.backward_displacement`."""
     step: int
+    behind: Behind
     apart: float
     """As of `behind.moved_away`."""
     twin: Twin | None = None
@@ -206,21 +207,21 @@ class Reading:
         frame = read_source(texture, self.displacement, self.step)
         return frame if self.twin is None else self.twin.over(frame, texture, self.step)
 
-    def over(self, moved: Picture, behind: Behind) -> Picture:
+    def over(self, moved: Picture) -> Picture:
         """(h, w, 3) a picture as the frame moves it, before the background, which stays."""
         if not self.apart:
             return moved
-        share = self._front(behind)
-        return np.asarray(cv2.blendLinear(moved, behind.picture, share, 1 - share))
+        return np.asarray(cv2.blendLinear(moved, self.behind.picture, self._front, 1 - self._front))
 
-    def alone(self, mask: Picture, behind: Behind) -> Picture:
+    def alone(self, mask: Picture) -> Picture:
         """(h, w, 3) a mask as the frame moves it; nothing is behind it."""
         moved = self.of(mask)
-        return moved * self._front(behind)[..., None] if self.apart else moved
+        return moved * self._front[..., None] if self.apart else moved
 
-    def _front(self, behind: Behind) -> Picture:
+    @cached_property
+    def _front(self) -> Picture:
         """(h, w) in [0, 1]: what is not background."""
-        front: Picture = 1 - self.apart * (1 - self.of(behind.front))
+        front: Picture = 1 - self.apart * (1 - self.of(self.behind.front))
         return front
 
     @cached_property
@@ -240,7 +241,7 @@ def _read(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: in
     rest, vertices = move_mesh(source, params, index)
     apart = _apart(source, Pose.of(params, index), MOVED)
     displacement = _drawing(model, source)(rest, vertices, source.triangles)
-    return Reading(displacement, model.config.map_step, apart), vertices
+    return Reading(displacement, model.config.map_step, source.behind, apart), vertices
 
 
 def read_skin(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Reading:
@@ -261,7 +262,7 @@ def move_on(
     """A picture (h, w, 3) of the portrait with its head as in `before`, bent until it is as in `after` (t = 1 each)."""
     rest, vertices = (move_mesh(source, params, 0)[1] for params in (before, after))
     displacement = _drawing(model, source)(rest, vertices, source.triangles)
-    return Reading(displacement, model.config.map_step, 0.0).of(picture)
+    return Reading(displacement, model.config.map_step, source.behind, 0.0).of(picture)
 
 
 def _apart(source: MeshwarpSource, pose: Pose, within: tuple[float, float]) -> float:

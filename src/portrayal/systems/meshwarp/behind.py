@@ -51,23 +51,24 @@ class Behind:
         self._portrait = portrait
 
     @cached_property
-    def _matte(self) -> Matte:
+    def matte(self) -> Matte:
+        """Of the portrait."""
         return Matte.of(self._portrait)
 
     @cached_property
     def picture(self) -> Picture:
         """(h, w, 3) the portrait without its person."""
-        return to_picture(without_person(self._portrait, self._matte))
+        return to_picture(without_person(self._portrait, self.matte))
 
     @cached_property
     def front(self) -> Picture:
         """(h, w) in [0, 1]: what of the portrait moves, head and hair, and everything below the chin."""
-        return self._enlarged(self._matte.front)
+        return self._enlarged(self.matte.front)
 
     @cached_property
     def body(self) -> Picture:
         """(h, w) in [0, 1]: everything below the chin."""
-        return self._enlarged(self._matte.below)
+        return self._enlarged(self.matte.below)
 
     def _enlarged(self, mask: Tensor) -> Picture:
         larger = F.interpolate(mask, self._portrait.image.shape[2:], mode="bilinear", align_corners=False)
