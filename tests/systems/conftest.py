@@ -8,6 +8,7 @@ import torch
 from portrayal.face.camera import camera_from_pose
 from portrayal.face.morphable import load_face_model, params_to_landmarks
 from portrayal.face.topology import FACE_OVAL, LEFT_EYE, LEFT_IRIS, LIPS_OUTER, RIGHT_EYE, RIGHT_IRIS
+from portrayal.media.image import to_tensor
 from portrayal.types import FaceParams, Portrait
 
 SIZE = 256
@@ -64,3 +65,20 @@ def draw(params: FaceParams) -> np.ndarray:
         image[(np.hypot(x - points[iris[0], 0], y - points[iris[0], 1]) < radius) & (mask > 0)] = IRIS_BLUE
     fill(LIPS_OUTER, (190, 60, 70))
     return image
+
+
+@pytest.fixture(scope="module")
+def haired() -> Portrait:
+    """A face with black hair before a wall with a vertical line through the head, wearing red."""
+    params = mean_params(SIZE)
+    face, oval = draw(params), params.landmarks[0, list(FACE_OVAL), :2].numpy()
+    inside = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.fillPoly(inside, [oval.round().astype(np.int32)], 1)
+    scene = np.full((SIZE, SIZE, 3), (120, 150, 190), np.uint8)
+    (x, y), low = oval.mean(0).astype(int).tolist(), int(oval[:, 1].max())
+    scene[:, x - 4 : x + 4] = (240, 240, 90)
+    scene[low + 20 :] = (190, 30, 40)
+    cv2.rectangle(scene, (x - 18, low - 10), (x + 18, SIZE), (200, 150, 120), -1)
+    cv2.ellipse(scene, (x, y - 10), (62, 76), 0, 0, 360, (30, 20, 15), -1)
+    scene[inside > 0] = face[inside > 0]
+    return Portrait(to_tensor(scene), params)

@@ -13,6 +13,7 @@ from portrayal.media.image import to_tensor
 from portrayal.systems import meshwarp
 from portrayal.systems.meshwarp import animate
 from portrayal.systems.meshwarp.mesh import Face, Pose
+from portrayal.systems.meshwarp.outline import beyond_oval
 from portrayal.systems.meshwarp.twin import turned_back
 from portrayal.types import FaceParams, Portrait
 from tests.systems.conftest import SIZE, mean_params
@@ -64,11 +65,12 @@ def test_a_portrait_from_the_side_that_looks_ahead_has_two_halves(yaw: float, mo
 
 def test_only_what_turns_back_from_the_side_has_a_twin() -> None:
     ahead = mean_params(SIZE)
-    poses = {yaw: Pose.of(turned(ahead, yaw=yaw), 0) for yaw in (-30, 0, 5, 30, 50)}
+    poses = {yaw: Pose.of(turned(ahead, yaw=yaw), 0) for yaw in (-30, -12, 0, 3, 5, 12, 30, 50)}
     assert turned_back(poses[30], poses[0]) == 1
     assert 0.4 < turned_back(poses[50], poses[30]) < 0.8
     assert turned_back(poses[-30], poses[5]) == 1
-    for before, now in ((0, 30), (5, -30), (30, 30), (30, 50), (-30, -30)):
+    assert turned_back(poses[12], poses[-12]) == 1
+    for before, now in ((0, 30), (3, -30), (30, 30), (30, 50), (-30, -30)):
         assert turned_back(poses[before], poses[now]) == 0
 
 
@@ -82,3 +84,41 @@ def test_what_is_taken_from_the_other_half_counts_as_known() -> None:
     taken = reading.twin.share > 0.9
     assert taken.mean() > 0.02
     assert np.median(reading.density[taken]) > 0.3
+
+
+@pytest.mark.parametrize("yaw", [-30.0, 30.0])
+def test_what_is_beside_a_face_joins_it_where_the_portrait_hides_its_edge(yaw: float) -> None:
+    """The cheek covers the far edge of the oval; what is drawn beside that edge must not be more cheek."""
+    ahead = mean_params(SIZE)
+    aside = turned(ahead, yaw=yaw)
+    source = meshwarp.encode_source(MODEL, Portrait(to_tensor(drawn(aside)), aside))
+    frame = picture(MODEL, source, ahead)[0]
+    oval = ahead.landmarks[0, list(FACE_OVAL), :2]
+    middle = oval.mean(0)
+    hidden = torch.from_numpy(np.linalg.norm(beyond_oval(Face.of(aside, 0).landmarks), axis=1) > 4)
+    assert 4 < hidden.sum() < 20
+    out = (oval + 6 * torch.nn.functional.normalize(oval - middle, dim=1))[hidden].int()
+    colours = frame[:, out[:, 1], out[:, 0]]
+    assert (colours[2] > colours[0] + 0.1).float().mean() > 0.8, "the wall is blue"
+
+
+def test_hair_that_only_one_side_shows_is_on_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = mean_params(SIZE)
+    aside = turned(ahead, yaw=45.0)
+    near = -1.0 if aside.landmarks[0, 234, 2] < aside.landmarks[0, 454, 2] else 1.0
+    scene = np.full((SIZE, SIZE, 3), (120, 150, 190), np.uint8)
+    x, y = aside.landmarks[0, list(FACE_OVAL), :2].mean(0).int().tolist()
+    cv2.ellipse(scene, (x + int(near * 34), y - 16), (52, 68), 0, 0, 360, (30, 20, 15), -1)
+    head = drawn(aside)
+    scene[head[..., 0] > 40] = head[head[..., 0] > 40]
+    source = meshwarp.encode_source(MODEL, Portrait(to_tensor(scene), aside))
+    far = ahead.landmarks[0, 127 if near > 0 else 356, :2] - torch.tensor([near * 10, 10])
+    (left, top), size = (far - torch.tensor([2, 10])).int().tolist(), (20, 5)
+
+    def brightness() -> float:
+        frame = picture(MODEL, source, ahead)[0]
+        return float(frame[:, top : top + size[0], left : left + size[1]].mean())
+
+    assert brightness() < 0.4
+    monkeypatch.setattr(animate, "turned_back", lambda *poses: 0.0)
+    assert brightness() > 0.5

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import torch
@@ -135,18 +135,11 @@ class PortraitDetail:
     def draw_layers(self, overlay: Overlay, faces: Layers, params: FaceParams, squares: Tensor) -> Layers:
         """`draw_over`, and what of it is head and person: where the portrait shows them, as they move, and what is
         drawn beside. Arguments as of `Overlay.lay_layers`."""
-        carried, laid = self.carry(params, self._matte), overlay.lay_layers(faces, params, squares)
+        carried, laid = self.carry(params, self._mesh.layers), overlay.lay_layers(faces, params, squares)
         picture = self.draw_over(overlay, overlay.place(faces.picture, squares), params, squares, carried)
         head, person = carried.more[0][:, :2].split(1, 1)
         drawn = laid.opacity * self._enlarged(carried.drawn)
         return Layers(picture.clamp(0, 1), torch.maximum(head, drawn), torch.maximum(person, drawn))
-
-    @cached_property
-    def _matte(self) -> Picture:
-        """(h, w, 3): where the portrait shows the head, where the person, and nothing."""
-        matte = self._mesh.source.behind.matte
-        seen = torch.cat([matte.soft * matte.throat, matte.soft, torch.zeros_like(matte.soft)], 1)
-        return to_picture(F.interpolate(seen, self._size, mode="bilinear", align_corners=False))
 
     def _batch(self, arrays: Sequence[Picture]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self._reduced_places.device)

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 
+import cv2
+import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from portrayal.media.matte import Matte
 from portrayal.systems.meshwarp import animate as meshwarp
-from portrayal.systems.meshwarp.animate import MeshwarpSource
-from portrayal.systems.meshwarp.behind import neck_moved
+from portrayal.systems.meshwarp.animate import MeshwarpSource, Reading
+from portrayal.systems.meshwarp.behind import neck_moved, turned_away
 from portrayal.systems.meshwarp.config import Config
-from portrayal.systems.meshwarp.layers import from_pictures, to_pictures
+from portrayal.systems.meshwarp.layers import Picture, from_pictures, to_picture, to_pictures
 from portrayal.systems.meshwarp.mesh import Face, Pose, neck_of
 from portrayal.systems.meshwarp.model import MeshWarp
-from portrayal.types import FaceParams, Portrait
+from portrayal.systems.meshwarp.twin import turned_back
+from portrayal.types import FaceParams, Layers, Portrait
+
+Range = tuple[float, float]
 
 
 class PortraitMesh:
-    """Of one portrait; made when it is first needed, which for most motions is never."""
+    """Of one portrait; made when it is first needed, which for many motions is never."""
 
-    def __init__(self, portrait: Portrait) -> None:
-        self.portrait = portrait
+    def __init__(self, portrait: Portrait, matte: Matte | None = None) -> None:
+        """Args: matte: of the portrait, where it is known already."""
+        self.portrait, self._matte = portrait, matte
 
     @property
     def model(self) -> MeshWarp:
@@ -29,30 +38,62 @@ class PortraitMesh:
     @cached_property
     def source(self) -> MeshwarpSource:
         """The portrait as meshwarp knows it."""
-        return meshwarp.encode_source(self.model, self.portrait)
+        return meshwarp.encode_source(self.model, self.portrait, self._matte)
 
-    def lay_over(self, drawn: Tensor, params: FaceParams, *, within: tuple[float, float]) -> Tensor:
-        """What a network draws of t frames (t, 3, h, w), as large as the portrait, with the mesh's neck and shoulders,
-        before the portrait's background, which stays.
+    @cached_property
+    def layers(self) -> Picture:
+        """(h, w, 3): where the portrait shows the head, where the person, and nothing."""
+        matte = self.source.behind.matte
+        seen = torch.cat([matte.soft * matte.throat, matte.soft, torch.zeros_like(matte.soft)], 1)
+        return to_picture(F.interpolate(seen, self.portrait.image.shape[2:], mode="bilinear", align_corners=False))
+
+    def lay_over(self, drawn: Tensor, params: FaceParams, *, within: Range) -> Tensor:
+        """What a network draws of t frames (t, 3, h, w), as large as the portrait, with parts of the mesh: neck and
+        shoulders of a head that has moved far, what is around the face where it has turned, and of the face what the
+        portrait hides. Before the portrait's background, which stays.
 
         Args:
-            within: head units (outer distance of the eyes) that a neck moves: up to the first all stays as it is drawn.
+            within: head units (outer distance of the eyes) that a neck moves: up to the first it stays as it is drawn.
 
         Returns:
-            `drawn` itself where no frame moves that far, and in a video, whose mattes would flicker.
+            `drawn` itself where no frame moves or turns that far.
         """
-        if self.portrait.moving:
-            return drawn
-        own, depth = Face.of(self.portrait.params, 0), self.model.config.skull_depth
-        neck, poses = neck_of(own, depth), [Pose.of(params, i) for i in range(len(params))]
-        shares = [neck_moved(neck, own.pose, pose, within) for pose in poses]
-        if not any(shares):
+        parts = self._parts(params, within)
+        if not parts:
             return drawn
         frames = to_pictures(drawn)
-        for i, share in enumerate(shares):
-            if share:
-                frames[i] = meshwarp.lay_over(self.model, self.source, frames[i], params, i, share=share)
+        for i, (reading, share) in parts.items():
+            frames[i] = reading.over(_blended(reading.of(self.source.texture), frames[i], share))
         return from_pictures(frames, drawn.device)
+
+    def lay_layers(self, drawn: Layers, params: FaceParams, *, within: Range) -> Layers:
+        """As `lay_over`, without a background, and what of it is head and person."""
+        parts = self._parts(params, within)
+        if not parts or drawn.person is None:
+            return drawn
+        frames = to_pictures(drawn.picture)
+        masks = to_pictures(torch.cat([drawn.opacity, drawn.person, torch.zeros_like(drawn.person)], 1))
+        for i, (reading, share) in parts.items():
+            frames[i] = _blended(reading.of(self.source.texture), frames[i], share)
+            masks[i] = _blended(reading.of(self.layers), masks[i], share)
+        head, person, _ = from_pictures(masks, drawn.picture.device).split(1, 1)
+        return Layers(from_pictures(frames, drawn.picture.device), head, person)
+
+    def _parts(self, params: FaceParams, within: Range) -> dict[int, tuple[Reading, Picture]]:
+        """`meshwarp.parts_of` the frames that have some; mattes of the frames of a video would flicker."""
+        own, parts = Face.of(self.portrait.params, 0), {}
+        neck = neck_of(own, self.model.config.skull_depth)
+        for i in range(len(params)):
+            pose = Pose.of(params, i)
+            body = 0.0 if self.portrait.moving else neck_moved(neck, own.pose, pose, within)
+            around = turned_away(own.pose, pose)
+            if body or around or turned_back(own.pose, pose):
+                parts[i] = meshwarp.parts_of(self.model, self.source, params, i, body=body, around=around)
+        return parts
+
+
+def _blended(mesh: Picture, drawn: Picture, share: Picture) -> Picture:
+    return np.asarray(cv2.blendLinear(mesh, drawn, share, 1 - share))
 
 
 @lru_cache(maxsize=1)

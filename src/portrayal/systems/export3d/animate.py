@@ -55,6 +55,8 @@ class Export3dSource(Source):
     own: OwnView | None = None
     """With `RendererConfig.corrected`, as the following, which needs `split`, too."""
     surroundings: Surroundings | None = None
+    mesh: PortraitMesh | None = None
+    """As `surroundings`, for what a head that moves or turns far uncovers."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,10 @@ def encode_source(model: Export3d, portrait: Portrait) -> Export3dSource:
     matte = Matte.of(portrait)
     with quick_precision(picture):
         own = own_view(model, source, matte)
-    around = None if own.opacity is None else Surroundings(portrait, matte, own.opacity)
-    return replace(source, own=own, surroundings=around)
+    if own.opacity is None:
+        return replace(source, own=own)
+    around, mesh = Surroundings(portrait, matte, own.opacity), PortraitMesh(portrait, matte)
+    return replace(source, own=own, surroundings=around, mesh=mesh)
 
 
 def driving_pixels(model: Export3d) -> int | None:
@@ -119,28 +123,18 @@ def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
     Yields:
         (1, 3, h, w) float32 [0, 1].
     """
-    for _, picture in _shown(model, source, driving, laid=True):
-        yield picture
-
-
-def _shown(
-    model: Export3d, source: Export3dSource, driving: Export3dDriving, *, laid: bool
-) -> Iterator[tuple[View, Tensor]]:
-    """The view of each frame and (1, 3, h, w) its picture, with `RendererConfig.openings`.
-
-    Args:
-        laid: whether neck and shoulders of a head that moves far are meshwarp's, and the background stays below them.
-    """
-    mesh = PortraitMesh(source.portrait) if laid and source.surroundings is not None else None
-    openings = Openings.of(source.portrait, open_eyes=False) if model.config.renderer.openings else None
+    openings = _openings(model, source)
     for frame, view in enumerate(views(model, source, driving)):
         part = driving[frame : frame + 1]
-        picture = picture_of(view, source, part.params.camera)
-        if mesh is not None:
-            picture = mesh.lay_over(picture, part.params, within=BODY)
-        if openings is not None:
-            picture = openings.fill(picture, shown_params(model, part))
-        yield view, picture
+        picture, shown = picture_of(view, source, part.params.camera), shown_params(model, part)
+        if source.mesh is not None:
+            picture = source.mesh.lay_over(picture, shown, within=BODY)
+        yield picture if openings is None else openings.fill(picture, shown)
+
+
+def _openings(model: Export3d, source: Export3dSource) -> Openings | None:
+    """With `RendererConfig.openings`."""
+    return Openings.of(source.portrait, open_eyes=False) if model.config.renderer.openings else None
 
 
 def picture_of(view: View, source: Export3dSource, camera: Tensor) -> Tensor:
@@ -196,15 +190,26 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
     Yields:
         b = 1.
     """
+    openings = _openings(model, source)
+    for frame, view in enumerate(views(model, source, driving)):
+        part = driving[frame : frame + 1]
+        layers, shown = _layers_of(view, source, part.params), shown_params(model, part)
+        if source.mesh is not None:
+            layers = source.mesh.lay_layers(layers, shown, within=BODY)
+        if openings is not None:
+            layers = replace(layers, picture=openings.fill(layers.picture, shown))
+        yield layers
+
+
+def _layers_of(view: View, source: Export3dSource, params: FaceParams) -> Layers:
+    """A view of one frame and its masks, without the mesh and the openings."""
+    picture = picture_of(view, source, params.camera)
+    if source.surroundings is not None and view.fetched is not None:
+        return Layers(picture, *(x.clamp(0, 1) for x in source.surroundings.person(view.fetched, params.camera)))
     size = source.portrait.image.shape[-2:]
     places = pixel_centres(size, source.portrait.image.device)
-    for frame, (view, picture) in enumerate(_shown(model, source, driving, laid=False)):
-        params = driving.params[frame : frame + 1]
-        if source.surroundings is not None and view.fetched is not None:
-            yield Layers(picture, *(x.clamp(0, 1) for x in source.surroundings.person(view.fetched, params.camera)))
-            continue
-        opacity = F.interpolate(view.opacity[:, None].float(), size, mode="bilinear", align_corners=False)
-        yield Layers(picture, (opacity * head_mask(params, places)[:, None]).clamp(0, 1))
+    opacity = F.interpolate(view.opacity[:, None].float(), size, mode="bilinear", align_corners=False)
+    return Layers(picture, (opacity * head_mask(params, places)[:, None]).clamp(0, 1))
 
 
 def codes_of(model: Export3d, driving: Export3dDriving) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +21,6 @@ from portrayal.nn.rendering.head import MIDDLE, front_points, head_distance, see
 from portrayal.systems.export3d.flow import Look
 from portrayal.systems.export3d.layers import ConvBlock
 from portrayal.types import Depth
-
-if TYPE_CHECKING:
-    from portrayal.systems.export3d.symmetry import Twin
 
 LIFTED = 4
 """Channels of `Lift`."""
@@ -245,31 +241,22 @@ def own_places(height: int, width: int) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"))
 
 
-def fetch(
-    picture: Tensor, places: Tensor, opacity: Tensor | None, behind: Tensor | None = None, twin: Twin | None = None
-) -> Tensor:
+def fetch(picture: Tensor, places: Tensor, opacity: Tensor | None, behind: Tensor | None = None) -> Tensor:
     """The source's pixels as the view sees them.
 
     Args:
         picture: (b, 3, s, s). places: (b, 2, h, w) of `places_in_source`; enlarged to s.
         opacity: (b, 1, h, w) of the head; the rest is background. None: the head is everywhere.
         behind: of `behind_places`; None: the background stays.
-        twin: the other side of the face, for what the source hides of this one.
 
     Returns:
         (b, 3, s, s).
     """
-    moved = fetch_head(picture, places, twin)
+    moved = sample(picture, places)
     if opacity is None:
         return moved
     share = F.interpolate(opacity, size=picture.shape[-2:], mode="bilinear", align_corners=False).to(picture)
     return torch.lerp(picture if behind is None else sample(picture, behind), moved, share)
-
-
-def fetch_head(picture: Tensor, places: Tensor, twin: Twin | None, window: Window | None = None) -> Tensor:
-    """(b, 3, h, w) in the window, arguments as of `fetch`: the source's pixels as if the head were everywhere."""
-    moved = sample(picture, places, window)
-    return moved if twin is None else twin.over(moved, picture, window)
 
 
 def left_behind(source: SourceView, opacity: Tensor | None, behind: Tensor | None = None) -> Tensor:

@@ -33,7 +33,6 @@ from portrayal.systems.export3d.detail import (
 )
 from portrayal.systems.export3d.flow import OPENINGS, ExpressionFlow, Look
 from portrayal.systems.export3d.layers import SLOPE, enlarge
-from portrayal.systems.export3d.symmetry import Twin, twin_of
 
 GIVEN = 4
 """Channels that the super-resolution reads beside its feature: fetched pixels, and where they show the head's old
@@ -70,7 +69,6 @@ class Fetched:
     opacity: Tensor | None
     """As `detail.fetch` takes it, as the following."""
     behind: Tensor | None
-    twin: Twin | None = None
 
     def over(self, picture: Tensor) -> Tensor:
         """The view in the resolution of the source's picture (b, 3, s, s)."""
@@ -82,7 +80,7 @@ class Fetched:
 
     def of(self, picture: Tensor) -> Tensor:
         """(b, 3, s, s) a picture as the source's pixels are fetched."""
-        return fetch(picture, self.places, self.opacity, self.behind, self.twin)
+        return fetch(picture, self.places, self.opacity, self.behind)
 
 
 class TwoMlps(nn.Module):
@@ -234,19 +232,18 @@ class Renderer(nn.Module):
             points, opened = self.flow.move(points, flow)
             openings = [opened.mT.unflatten(-1, source.picture.shape[-2:])]
         places = places_in_source(points, offset, source.camera).mT.unflatten(-1, source.picture.shape[-2:])
-        head, twin = opacity[:, None] if self.config.split else None, None
+        head = opacity[:, None] if self.config.split else None
         if own is not None:
             places = nearer_places(places, own.misplaced)
-            twin = twin_of(places, points, offset, camera, source, own)
             places = rim_places(places, points, source, own.seen)
             if head is not None:
                 head = without_fog(head, points, places, source, own.seen)
                 head = head * (1 - below_neck(source.camera, camera, own.neck, side=head.shape[-1]))
-        pixels = fetch(source.picture, places, head, moved, twin)
+        pixels = fetch(source.picture, places, head, moved)
         given = torch.cat([2 * pixels - 1, left_behind(source, head, moved), *openings], 1)
         x, image = self._enlarged(feature, raw, [F.avg_pool2d(given, 2), given])
         made, share = (image.float() + 1) / 2, torch.sigmoid(self.share(x).float())
-        fetched = Fetched(made, share, places, head, moved, twin)
+        fetched = Fetched(made, share, places, head, moved)
         return View((raw + 1) / 2, torch.lerp(made, pixels, share), depth, opacity, fetched)
 
     def _body(self, source: SourceView | None, camera: Tensor, own: OwnSight | None) -> Tensor | None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from portrayal.media.matte import Matte, without_head
 from portrayal.nn.precision import in_float32
 from portrayal.nn.rendering.head import MIDDLE, head_distance, seen_from
-from portrayal.systems.export3d.detail import Window, fetch_head, own_places, rising, sample
+from portrayal.systems.export3d.detail import Window, own_places, rising, sample
 from portrayal.systems.export3d.renderer import Fetched
 from portrayal.types import Portrait
 
@@ -63,7 +63,7 @@ class Surroundings:
         _lay(frame, (elsewhere > STILL).float(), lambda at: sample(self._image, bent, at))
         _lay(frame, gone, lambda at: sample(self._bare, bent, at))
         _lay(frame, strands, lambda at: sample(self._image, turned, at))
-        _lay(frame, head, lambda at: fetch_head(self._image, view.places, view.twin, at))
+        _lay(frame, head, lambda at: sample(self._image, view.places, at))
         # Beside the head nothing is left to be drawn.
         return torch.lerp(made, frame, torch.maximum(share, torch.maximum(gone, 1 - head)))
 

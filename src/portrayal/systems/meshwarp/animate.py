@@ -19,6 +19,7 @@ from torch import Tensor
 
 from portrayal.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from portrayal.media.crop import picture_window
+from portrayal.media.matte import Matte
 from portrayal.motion.options import RetargetOptions
 from portrayal.systems.meshwarp.behind import LOOSE, MOVED, Behind, moved_away, neck_moved
 from portrayal.systems.meshwarp.config import Config
@@ -35,9 +36,11 @@ from portrayal.systems.meshwarp.mesh import (
     lash_shares,
     move_rings,
     place_lashes,
+    skull_of,
 )
 from portrayal.systems.meshwarp.model import MeshWarp
-from portrayal.systems.meshwarp.raster import backward_displacement, read_source, texture_density
+from portrayal.systems.meshwarp.outline import face_mask, skull_outline
+from portrayal.systems.meshwarp.raster import backward_displacement, read_cells, read_source, texture_density
 from portrayal.systems.meshwarp.twin import Twin, find_twin, mirrored_rest, turned_back
 from portrayal.types import Driving, FaceClip, FaceParams, Portrait, Source
 
@@ -77,8 +80,11 @@ def build(config: Config) -> MeshWarp:
     return MeshWarp(config)
 
 
-def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
+def encode_source(model: MeshWarp, portrait: Portrait, matte: Matte | None = None) -> MeshwarpSource:
     """Build the mesh of a portrait and complete what it hides (some tens of milliseconds at 512 x 512).
+
+    Args:
+        matte: of the portrait, where it is known already.
 
     Raises:
         ValueError: if the portrait is not (1, 3, h, w) with one frame of parameters.
@@ -112,7 +118,7 @@ def encode_source(model: MeshWarp, portrait: Portrait) -> MeshwarpSource:
     edges = model.lash_edges.cpu().numpy()
     shares = lash_shares(edges, landmarks)
     hidden = find_hidden_skin(landmarks, pose.picture_to_head(landmarks), model.skin_triangles.cpu().numpy())
-    return MeshwarpSource(portrait, skin, rings, triangles, edges, shares, hidden, insides, Behind(portrait))
+    return MeshwarpSource(portrait, skin, rings, triangles, edges, shares, hidden, insides, Behind(portrait, matte))
 
 
 def driving_pixels(model: MeshWarp) -> None:
@@ -178,15 +184,23 @@ def carry(
     return moved, reading.density * zoom**2
 
 
-def lay_over(
-    model: MeshWarp, source: MeshwarpSource, drawn: Picture, params: FaceParams, index: int, *, share: float
-) -> Picture:
-    """What else draws the portrait (h, w, 3) as in frame `index`, with the mesh's neck and shoulders, before the
-    background that stays; `share` in [0, 1] says how far."""
-    reading = read_own(model, source, params, index)
-    body = share * reading.of(source.behind.body)
-    drawn = np.asarray(cv2.blendLinear(reading.of(source.texture), drawn, body, 1 - body))
-    return replace(reading, apart=share * reading.apart).over(drawn)
+def parts_of(
+    model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int, *, body: float, around: float
+) -> tuple[Reading, Picture]:
+    """For what else draws the portrait as in frame `index`: where the mesh reads it, and (h, w) in [0, 1] what is to be
+    the mesh's: of a face, what the portrait does not show.
+
+    Args:
+        body: in [0, 1], how far neck and shoulders are, too.
+        around: in [0, 1], how far everything is that is not face.
+    """
+    reading, size = read_skin(model, source, params, index), source.texture.shape[:2]
+    share = np.zeros(size, np.float32) if reading.twin is None else reading.twin.shown(size, reading.step)
+    if body:
+        share = np.maximum(share, body * reading.of(source.behind.body))
+    if around:
+        share = np.maximum(share, around * (1 - face_mask(to_array(params.landmarks[index]), size)))
+    return replace(reading, apart=max(body, around) * reading.apart), share
 
 
 @dataclass(frozen=True)
@@ -247,12 +261,20 @@ def _read(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: in
 def read_skin(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Reading:
     """Where frame `index` reads the portrait."""
     reading, vertices = _read(model, source, params, index)
-    back = turned_back(source.pose, Pose.of(params, index))
+    pose = Pose.of(params, index)
+    back = turned_back(source.pose, pose)
     if not back:
         return reading
-    mirrored = mirrored_rest(source.landmarks, source.lash_edges, source.lash_shares, source.rings.rest)
+    own, rings = source.insides.source, model.config.rings
+    mirrored = mirrored_rest(own, source.lash_edges, source.lash_shares, vertices, pose, rings=rings)
     other = _drawing(model, source)(mirrored, vertices, source.triangles)
-    twin = find_twin(other, reading.density, vertices, rings=model.config.rings, step=reading.step, amount=back)
+    shown = None
+    if not source.portrait.moving:
+        halves = (reading.displacement, other)
+        shown = [read_cells(source.behind.person, half, reading.step) for half in halves]
+    skull = pose.head_to_picture(skull_outline(skull_of(own, model.config.skull_depth)))
+    step = reading.step
+    twin = find_twin(other, reading.density, vertices, skull, shown, rings=rings, step=step, amount=back)
     return replace(reading, twin=twin)
 
 

@@ -23,19 +23,23 @@ LOOSE = (0.15, 0.5)
 mesh tears in the background then."""
 FAR = (0.2, 0.5)
 """Head units: a neck that moves less is stretched, one that moves more goes with its head."""
-TURNED = (0.2, 0.45)
-"""Radians between two ways of looking: up to the first an outline is the portrait's, from the second on it is not."""
+TURNED = (0.18, 0.42)
+"""Radians between two ways of looking: up to the first networks draw what is around a face, from the second on not."""
 RIM = ((0.95, -0.1, 0.7), (-0.95, -0.1, 0.7), (0.0, -1.2, 0.7), (0.0, 0.6, 0.7))
 """Head units: points on the rim of a head, whose move is measured."""
 
 
 def moved_away(source: Pose, pose: Pose, within: tuple[float, float] = MOVED) -> float:
-    """How far a head has left its place, with the outline that it has in the portrait: from 0 at the first to 1 at the
-    second head units."""
+    """How far a head has left its place: from 0 at the first to 1 at the second head units."""
     rim = np.array(RIM)
     by = (pose.head_to_picture(rim) - source.head_to_picture(rim))[:, :2] / source.scale
+    return float(smoothstep(np.linalg.norm(by, axis=1).max(), *within))
+
+
+def turned_away(source: Pose, pose: Pose) -> float:
+    """How far a head looks elsewhere than in the portrait: from 0 to 1 within `TURNED`."""
     turn = np.arccos(np.clip(source.rotation[:, 2] @ pose.rotation[:, 2], -1, 1))
-    return float(smoothstep(np.linalg.norm(by, axis=1).max(), *within) * (1 - smoothstep(turn, *TURNED)))
+    return float(smoothstep(turn, *TURNED))
 
 
 def neck_moved(neck: Array, source: Pose, pose: Pose, within: tuple[float, float] = FAR) -> float:
@@ -47,13 +51,14 @@ def neck_moved(neck: Array, source: Pose, pose: Pose, within: tuple[float, float
 class Behind:
     """Of one portrait; made when it is first needed, since it takes some tenths of a second."""
 
-    def __init__(self, portrait: Portrait) -> None:
-        self._portrait = portrait
+    def __init__(self, portrait: Portrait, matte: Matte | None = None) -> None:
+        """Args: matte: where it is known already."""
+        self._portrait, self._matte = portrait, matte
 
     @cached_property
     def matte(self) -> Matte:
         """Of the portrait."""
-        return Matte.of(self._portrait)
+        return self._matte or Matte.of(self._portrait)
 
     @cached_property
     def picture(self) -> Picture:
@@ -64,6 +69,11 @@ class Behind:
     def front(self) -> Picture:
         """(h, w) in [0, 1]: what of the portrait moves, head and hair, and everything below the chin."""
         return self._enlarged(self.matte.front)
+
+    @cached_property
+    def person(self) -> Picture:
+        """(h, w) in [0, 1]: head, hair and neck, and shoulders as far as the colours tell."""
+        return self._enlarged(self.matte.soft)
 
     @cached_property
     def body(self) -> Picture:

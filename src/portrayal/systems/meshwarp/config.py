@@ -10,8 +10,8 @@ from typing import Self
 class Config:
     """Numbers of the mesh and of its drawing. Lengths "in head units" are multiples of the eyes' outer distance."""
 
-    rings: int = 10
-    """Rings of vertices between the face's oval and the border of the picture; the last two are that border."""
+    rings: int = 11
+    """Rings of vertices from the outline of the face to the border of the picture; the last two are that border."""
     map_step: int = 2
     """Pixels per cell of the map that says where to read in the source; it is interpolated in between."""
     frames_per_batch: int = 4
@@ -33,7 +33,7 @@ class Config:
 
     @classmethod
     def tiny(cls) -> Self:
-        return cls(rings=5, map_step=4, frames_per_batch=2)
+        return cls(rings=6, map_step=4, frames_per_batch=2)
 
     @classmethod
     def compact(cls) -> Self:

@@ -7,19 +7,19 @@ smaller is nearer; head frame and pose as in `portrayal.face.pose`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from portrayal.face.topology import FACE_OVAL, LEFT_EYE, RIGHT_EYE
+from portrayal.face.topology import LEFT_EYE, RIGHT_EYE
 from portrayal.systems.meshwarp.layers import Array, smoothstep, to_array
+from portrayal.systems.meshwarp.outline import OVAL, beyond_oval, fill_hull, skull_outline
 from portrayal.types import FaceParams
 
 FACE_POINTS = 468
 """Landmarks that are vertices of the skin; the rest are the irises."""
-OVAL = np.array(FACE_OVAL)
 DEPTH_SLOPE = 0.8
 """How steeply hair and neck fall back behind the oval; above 2 a turn by 25 degrees would fold them under the face."""
 
@@ -28,6 +28,12 @@ LENGTH = 0.8
 """Of a neck that goes with a head as it is where that moves far, head units; at most half of what is below the chin."""
 CALM = 0.8
 """Beside and above the head the background stays from that distance on, head units; neck and shoulders go farther."""
+
+
+CLOSED = 0.8
+"""Head units beyond the outline of a face within which hair is drawn out to join it."""
+CLOSING = 2.5
+"""The same in lengths of the gap, where that is more."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +188,9 @@ class Rings:
     """(m, 36) weights of the oval points whose own motion (beyond the head's) the vertex follows, sum 1."""
     fade: Array
     """(m, 2) how far it follows them in x and y."""
+    closing: Array
+    """(m, 2) head units in the head's x and y: how much nearer it comes where a frame shows a point of the oval that
+    the portrait hides, so that hair joins the face."""
     triangles: NDArray[np.int64]
     """(k, 3) indices; the oval's points count as their landmark, ring vertices from `first` on."""
 
@@ -209,30 +218,28 @@ def build_rings(
         first: index of the first ring vertex.
         rings, skull_depth, still, reach: as in `Config`.
     """
-    oval = landmarks[OVAL]
+    oval, hides = landmarks[OVAL], beyond_oval(landmarks)
     centre = (landmarks[:FACE_POINTS, :2].min(0) + landmarks[:FACE_POINTS, :2].max(0)) / 2
-    border = _border_points(oval[:, :2], centre, width, height)
-    reach_px = np.maximum(np.linalg.norm(border - oval[:, :2], axis=1), 1e-6)
-    steps = np.minimum((np.arange(1, rings + 1) / (rings - 1)) ** 1.5, 1)[:, None]  # the last two are the border
+    outline = oval[:, :2] + hides
+    border = _border_points(outline, centre, width, height)
+    reach_px = np.maximum(np.linalg.norm(border - outline, axis=1), 1e-6)
+    steps = np.minimum((np.arange(rings) / (rings - 2)) ** 1.5, 1)[:, None]  # the last two are the border
     steps = steps - (np.arange(rings) == rings - 2)[:, None] * np.minimum(5 / reach_px, 0.1)
-    xy = oval[None, :, :2] + steps[..., None] * (border - oval[:, :2])[None]  # (rings, 36, 2)
-    away = np.linalg.norm(xy - oval[None, :, :2], axis=-1) / pose.scale  # head units beyond the oval
+    xy = outline + steps[..., None] * (border - outline)  # (rings, 36, 2)
+    away = np.linalg.norm(xy - outline, axis=-1) / pose.scale  # head units beyond the face
 
     eyes = pose.picture_to_head(landmarks[[33, 263]]).mean(0)
     depth = pose.picture_to_head(oval)[None, :, 2]
     behind = np.maximum(eyes[2] + skull_depth - depth, 0.05)
     depth = depth + behind * (1 - np.exp(-DEPTH_SLOPE * away / behind))
-    head_xy = np.linalg.solve(
-        _well_conditioned(pose.rotation[:2, :2]),
-        ((xy - pose.translation[:2]) / pose.scale - depth[..., None] * pose.rotation[:2, 2])[..., None],
-    )[..., 0]
+    head_xy = _in_head(pose, (xy - pose.translation[:2]) / pose.scale - depth[..., None] * pose.rotation[:2, 2])
     head = np.concatenate([head_xy, depth[..., None]], -1).reshape(-1, 3)
     rest = pose.head_to_picture(head)
     rest[:, :2] = xy.reshape(-1, 2)
 
     # Towards the border of the picture a motion across it fades, towards the border of the crop every motion.
     inside = np.array([0.0, 0, width, height])
-    beyond = _beyond_head(landmarks, pose, eyes + np.array([0, 0, skull_depth]), xy, width, height)
+    beyond = _beyond_head(landmarks, pose, skull_of(Face(landmarks, pose), skull_depth), xy, width, height)
     rigid, carried, fade = np.empty_like(xy), np.empty_like(xy), np.empty_like(xy)
     down = pose.plane[:, 1] / np.linalg.norm(pose.plane[:, 1])
     below = (xy - landmarks[152, :2]) @ down / pose.scale + 0.6
@@ -256,14 +263,24 @@ def build_rings(
     follow = np.exp(-0.5 * (turn[None] / spread[..., None]) ** 2)
     follow = follow / follow.sum(-1, keepdims=True)
     neck = neck_of(Face(landmarks, pose), skull_depth)
-    rigid, carried, beside, follow, fade = (x.reshape(rings * 36, -1) for x in (rigid, carried, beside, follow, fade))
-    return Rings(rest, head, rigid, carried, beside, neck, follow, fade, _ring_triangles(rings, first))
+    gap = _in_head(pose, hides / pose.scale)
+    closing = (1 - smoothstep(away / np.maximum(CLOSED, CLOSING * np.linalg.norm(gap, axis=1))))[..., None] * gap
+    rigid, carried, beside, follow, fade, closing = (
+        x.reshape(rings * 36, -1) for x in (rigid, carried, beside, follow, fade, closing)
+    )
+    return Rings(rest, head, rigid, carried, beside, neck, follow, fade, closing, _ring_triangles(rings, first))
+
+
+def skull_of(face: Face, skull_depth: float) -> Array:
+    """(3,) middle of the skull, in the head frame. Args: skull_depth as in `Config`."""
+    middle: Array = face.pose.picture_to_head(face.landmarks[[33, 263]]).mean(0) + np.array([0, 0, skull_depth])
+    return middle
 
 
 def neck_of(face: Face, skull_depth: float) -> Array:
     """(3,) behind the chin, in the head frame. Args: skull_depth as in `Config`."""
-    eyes, chin = (face.pose.picture_to_head(face.landmarks[points]).mean(0) for points in ([33, 263], [152]))
-    return np.array([chin[0], chin[1], eyes[2] + skull_depth])
+    chin = face.pose.picture_to_head(face.landmarks[152])
+    return np.array([chin[0], chin[1], skull_of(face, skull_depth)[2]])
 
 
 def neck_move(neck: Array, source: Pose, pose: Pose) -> Array:
@@ -287,8 +304,23 @@ def move_rings(rings: Rings, source: Face, driving: Face, *, loose: float, far: 
     oval = source.landmarks[OVAL]
     own = driving.landmarks[OVAL] - driving.pose.head_to_picture(source.pose.picture_to_head(oval))
     moved[:, :2] += rings.fade * (rings.follow @ own[:, :2])
+    moved[:, :2] -= (
+        np.tile(_opened(source, driving), len(rings.rest) // 36)[:, None] * rigid * rings.closing
+    ) @ driving.pose.plane.T
     moved[:, 2] = turned[:, 2] + (1 - rigid.min(1)) * 2 * driving.pose.scale  # what stays is the background
     return moved
+
+
+def _opened(source: Face, driving: Face) -> Array:
+    """(36,) in [0, 1]: how much of what hides a point of the oval in the portrait does not hide it in a frame."""
+    before, now = (np.linalg.norm(beyond_oval(f.landmarks), axis=1) / f.pose.scale for f in (source, driving))
+    return 1 - np.minimum(now / np.maximum(before, 1e-6), 1)
+
+
+def _in_head(pose: Pose, units: Array) -> Array:
+    """Shifts in the picture (..., 2) in head units as such in the head's x and y; bounded for a head in profile."""
+    shifts: Array = np.linalg.solve(_well_conditioned(pose.rotation[:2, :2]), units[..., None])[..., 0]
+    return shifts
 
 
 def _ease(xy: Array, limits: Array, soft: float) -> tuple[Array, Array]:
@@ -324,13 +356,9 @@ def _beyond_head(landmarks: Array, pose: Pose, centre: Array, xy: Array, width: 
     Args:
         centre: (3,) of the skull in the head frame.
     """
-    turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    skull = centre + np.stack([0.95 * np.cos(turn), -0.09 + 1.15 * np.sin(turn), np.zeros(48)], 1)
-    skull = skull[skull[:, 1] < centre[1] + 0.66]
-    outline = np.concatenate([pose.head_to_picture(skull)[:, :2], landmarks[OVAL, :2]]).astype(np.float32)
-    hull: Any = cv2.convexHull(outline)
+    outline = np.concatenate([pose.head_to_picture(skull_outline(centre))[:, :2], landmarks[OVAL, :2]])
     mask = np.full((height, width), 255, np.uint8)
-    cv2.fillPoly(mask, [np.round(hull).astype(np.int32)], 0)
+    fill_hull(mask, outline, 0)
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     column = np.clip(xy[..., 0], 0, width - 1).astype(int)
     row = np.clip(xy[..., 1], 0, height - 1).astype(int)

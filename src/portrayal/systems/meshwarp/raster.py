@@ -83,6 +83,15 @@ def texture_density(displacement: Picture, step: int) -> Picture:
     return density
 
 
+def read_cells(mask: Picture, displacement: Picture, step: int) -> Picture:
+    """As `read_source`, for a mask (h, w), at the middles of the cells alone: (rows, columns)."""
+    rows, columns = displacement.shape[:2]
+    x, y = ((np.arange(n, dtype=np.float32) + 0.5) * step - 0.5 for n in (columns, rows))
+    at = displacement + np.stack(np.meshgrid(x, y), -1)
+    empty: Any = None
+    return np.asarray(cv2.remap(mask, at, empty, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
 def read_source(texture: Picture, displacement: Picture, step: int) -> Picture:
     """Sample the source picture at each pixel plus its displacement.
 

@@ -5,25 +5,31 @@ Faces are about alike on both sides. Drawing out the little that a profile shows
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from portrayal.face.topology import FACE_OVAL, MIRROR
+from portrayal.face.topology import MIRROR
 from portrayal.systems.meshwarp.layers import Array, Picture, smoothstep
-from portrayal.systems.meshwarp.mesh import FACE_POINTS, Pose
+from portrayal.systems.meshwarp.mesh import FACE_POINTS, Face, Pose
+from portrayal.systems.meshwarp.outline import OVAL, fill_hull
 from portrayal.systems.meshwarp.raster import read_source, texture_density
 
+ASIDE = (0.06, 0.16)
+"""Sines of angles of the portrait: turned less it shows both halves, turned more it hides some of one."""
 TURNED = (0.17, 0.34)
-"""Sines of the angles by which the portrait is turned, and the frame less so: not at all, and clearly."""
+"""The same of the frame, by which it is turned less than the portrait: not at all, and clearly."""
 FEW = (0.3, 0.8)
 """Pixels of the portrait in one of a frame, up to which its own half is drawn out, and from which on it is not."""
 SHARPER = (0.7, 2.0)
 """Powers of two by which it shows the other half larger: from these on that is taken."""
 HAIR = 1
-"""Rings of hair around the face that are taken, too."""
+"""Up to that ring hair around the face is taken, too."""
+PERSON = (0.5, 0.95)
+"""Of a person in a place: up to which hair is wanting there, and from which on it is hair."""
 SOFT = 0.05
 """Width of the transitions, of the height of that."""
 
@@ -39,11 +45,15 @@ class Twin:
     share: Picture
     """(rows, columns) in [0, 1]: how far it is taken."""
 
+    def shown(self, size: tuple[int, ...], step: int) -> Picture:
+        """`share` in each pixel of a frame, (h, w) of `size`."""
+        rows, columns = self.share.shape
+        larger: Picture = cv2.resize(self.share, (columns * step, rows * step), interpolation=cv2.INTER_LINEAR)
+        return larger[: size[0], : size[1]]
+
     def over(self, frame: Picture, texture: Picture, step: int) -> Picture:
         """A texture (h, w, 3) as its own halves are read, with the other one where that is taken."""
-        height, width = frame.shape[:2]
-        rows, columns = self.share.shape
-        share = cv2.resize(self.share, (columns * step, rows * step), interpolation=cv2.INTER_LINEAR)[:height, :width]
+        share = self.shown(frame.shape[:2], step)
         return np.asarray(cv2.blendLinear(read_source(texture, self.displacement, step), frame, share, 1 - share))
 
 
@@ -51,38 +61,61 @@ def turned_back(source: Pose, pose: Pose) -> float:
     """How far a frame shows a half of the face that the portrait shows from the side. In [0, 1]."""
     before, now = float(source.rotation[0, 2]), float(pose.rotation[0, 2])
     side = np.sign(before)
-    return float(smoothstep(np.array(before * side), *TURNED) * smoothstep(np.array((before - now) * side), *TURNED))
+    return float(smoothstep(np.array(before * side), *ASIDE) * smoothstep(np.array((before - now) * side), *TURNED))
 
 
-def mirrored_rest(landmarks: Array, edges: NDArray[np.int64], shares: Array, rings: Array) -> Array:
+def mirrored_rest(
+    source: Face, edges: NDArray[np.int64], shares: Array, vertices: Array, pose: Pose, *, rings: int
+) -> Array:
     """Where the vertices of the face, then the lashes, then the rings read the other half: (n, 3) pixels.
 
     Args:
-        landmarks: (478, 3) of the portrait. edges, shares: of the lashes, as `mesh.place_lashes` takes them.
-        rings: (m, 3) as `mesh.Rings.rest`.
+        source: the portrait. edges, shares: of the lashes, as `mesh.place_lashes` takes them.
+        vertices: (n, 3) of a frame, in that order. pose: of the frame.
     """
-    across = [FACE_OVAL.index(MIRROR[point]) for point in FACE_OVAL]
-    mirrored = landmarks[list(MIRROR)]
+    mirrored = source.landmarks[list(MIRROR)]
     rims, above = mirrored[edges[:, 0]], mirrored[edges[:, 1]]
-    around = rings.reshape(-1, len(FACE_OVAL), 3)[:, across].reshape(-1, 3)
-    return np.concatenate([mirrored[:FACE_POINTS], rims + shares[:, None] * (above - rims), around])
+    oval, around = vertices[OVAL], vertices[len(vertices) - rings * len(OVAL) :].reshape(rings, len(OVAL), 3)
+    beyond = (around - oval) @ pose.rotation * np.array([-1, 1, 1]) * (source.pose.scale / pose.scale)
+    rest = (mirrored[OVAL] + beyond @ source.pose.rotation.T).reshape(-1, 3)
+    return np.concatenate([mirrored[:FACE_POINTS], rims + shares[:, None] * (above - rims), rest])
 
 
 def find_twin(
-    displacement: Picture, density: Picture, vertices: Array, *, rings: int, step: int, amount: float
+    displacement: Picture,
+    density: Picture,
+    vertices: Array,
+    skull: Array,
+    persons: Sequence[Picture] | None,
+    *,
+    rings: int,
+    step: int,
+    amount: float,
 ) -> Twin:
     """
     Args:
         displacement: of `mirrored_rest`. density: of the portrait's own halves.
-        vertices: (n, 3) of the frame in the order of `mirrored_rest`. amount: in [0, 1], at most how far it is taken.
+        vertices: (n, 3) of the frame in the order of `mirrored_rest`. skull: (m, 2 or 3) of the frame, around the head.
+        persons: (rows, columns) in [0, 1], where the own half shows the person, and the other one, if it is known.
+        amount: in [0, 1], at most how far it is taken.
     """
     other = -texture_density(displacement, step)
     sharper = np.log2(np.maximum(other, FEW[0]) / np.maximum(density, FEW[0]))
     share = (1 - smoothstep(density, *FEW)) * smoothstep(sharper, *SHARPER)
-    count = len(FACE_OVAL)
-    outline = vertices[len(vertices) - rings * count :][(HAIR - 1) * count : HAIR * count, :2] / step - 0.5
-    head = np.zeros(share.shape, np.float32)
-    cv2.fillPoly(head, [outline.round().astype(np.int32)], amount)
+    count = len(OVAL)
+    around = vertices[len(vertices) - rings * count :, :2].reshape(rings, count, 2) / step - 0.5
+    face, outline = (around[ring].round().astype(np.int32) for ring in (0, HAIR))
     width = 2 * round(SOFT * float(np.ptp(outline[:, 1])) / 2) + 1
-    soft = np.asarray(cv2.blur((share * head).astype(np.float32), (width, width)))
+    # Between face and hair own halves jump from cheek to hair; what shows there belongs to the half beside it.
+    rim = cv2.polylines(np.zeros(share.shape, np.uint8), [face], True, 1, width)
+    share = np.where(rim, cv2.dilate(share, np.ones((width, width), np.uint8)), share)
+    inside = np.zeros(share.shape, np.uint8)
+    cv2.fillPoly(inside, [outline], 1)
+    share = share * inside
+    if persons is not None:
+        head = np.zeros(share.shape, np.uint8)
+        fill_hull(head, np.concatenate([skull[:, :2] / step - 0.5, outline]), 1)
+        beside = head * (1 - smoothstep(persons[0], *PERSON)) * smoothstep(persons[1], *PERSON)
+        share = np.maximum(share, beside)
+    soft = np.asarray(cv2.blur((amount * share).astype(np.float32), (width, width)))
     return Twin(displacement, other, soft)

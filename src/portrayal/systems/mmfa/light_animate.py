@@ -21,7 +21,6 @@ from portrayal.systems.mmfa.guided import GuidedMmfa
 from portrayal.systems.mmfa.keypoints import Pose, tracked_pose
 from portrayal.systems.mmfa.light import Appearance, enlarge, resize, sample
 from portrayal.systems.openings import Openings
-from portrayal.systems.other_half import OtherHalf
 from portrayal.systems.portrait_mesh import PortraitMesh
 from portrayal.types import FaceClip, Portrait, Source
 
@@ -61,22 +60,21 @@ def encode_driving(model: GuidedMmfa, clip: FaceClip) -> MmfaDriving:
 
 
 def render(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Iterator[Tensor]:
-    """As `animate.render`; with `LightConfig.openings` the inside of the mouth and what the portrait hides of a face
-    that it shows from the side are meshwarp's.
+    """As `animate.render`; what a head that moves or turns far uncovers is meshwarp's (`portrait_mesh`), and with
+    `LightConfig.openings` the inside of the mouth.
 
     Not where the expression comes out of the latent space: nothing says where the lips are that it draws.
     """
     step, openings, mesh = model.config.frames_per_batch, None, PortraitMesh(source.portrait)
-    far, half = FarHead(mesh), OtherHalf(mesh)
+    far = FarHead(mesh)
     if model.config.light.openings and not driving.expression.shape[1]:
         openings = Openings.of(source.portrait, open_eyes=False)
     for start in range(0, len(driving), step):
         part = driving[start : start + step]
         near, by = far.split(part.params)
         faces = far.carry(frames(model, source, replace(part, params=near)), near, by)
-        if openings is not None:
-            faces = openings.fill(half.fill(faces, part.params), part.params)
-        yield mesh.lay_over(faces, part.params, within=BODY)
+        faces = mesh.lay_over(faces, part.params, within=BODY)
+        yield faces if openings is None else openings.fill(faces, part.params)
 
 
 def frames(model: GuidedMmfa, source: LightSource, driving: MmfaDriving) -> Tensor:
