@@ -12,7 +12,7 @@ from PIL import Image
 
 from portrayal.errors import InputError
 from portrayal.face.tracker import load_tracker
-from portrayal.media.crop import points_to_crop
+from portrayal.media.crop import points_to_crop, points_to_picture
 from portrayal.media.video import read_frames
 from portrayal.rendering import row_size, side_by_side
 from portrayal.source import CROP_SIDES, Sitter, open_source
@@ -35,6 +35,19 @@ def test_size_reads_and_enlarges(small_portrait: Path) -> None:
     assert open_it(small_portrait, size=128).size == (128, 128)
     assert open_it(small_portrait, size=400).size == (400, 400)
     assert open_it(small_portrait, size=400, crop=True).size == (256, 256)
+
+
+def test_faces_are_looked_for_before_a_picture_is_reduced(small_portrait: Path, tmp_path: Path) -> None:
+    """A face that is small in a large picture would be missed, or read less exactly, in the reduced one."""
+    canvas = Image.new("RGB", (1400, 1050), (60, 70, 90))
+    canvas.paste(Image.open(small_portrait), (900, 500))
+    canvas.save(tmp_path / "wide.png")
+    large, small = open_it(tmp_path / "wide.png"), open_it(tmp_path / "wide.png", size=350)
+    assert small.size == (350, 262)
+    places = [points_to_picture(s.faces[0].params.landmarks[0, :, :2], s.faces[0].crop) for s in (large, small)]
+    torch.testing.assert_close(places[1], places[0] / 4, atol=0.02, rtol=0)
+    (before,), (after,) = ([face.params for face in s.faces] for s in (large, small))
+    torch.testing.assert_close(after.rotation, before.rotation)
 
 
 def test_masks_of_neighbours_share_every_pixel(small_portrait: Path, tmp_path: Path) -> None:

@@ -17,7 +17,15 @@ from PIL import Image
 from portrayal.errors import InputError
 from portrayal.face.smooth import smooth_params
 from portrayal.face.tracker import Tracker
-from portrayal.media.crop import Crop, apply_crop, crop_around, params_to_crop, points_to_picture, scaling
+from portrayal.media.crop import (
+    Crop,
+    apply_crop,
+    crop_around,
+    params_to_crop,
+    params_to_picture,
+    points_to_picture,
+    scaling,
+)
 from portrayal.media.image import UInt8, is_picture, read_image, to_tensor, to_uint8
 from portrayal.media.paste import feathered_mask, soft_sides
 from portrayal.media.video import probe, read_frames
@@ -108,7 +116,7 @@ def open_source(
     if source is None:
         from skimage.data import astronaut
 
-        return _from_picture(BUILT_IN, None, _fit(astronaut(), size, crop), limit, tracker, face, ())
+        return _from_picture(BUILT_IN, None, astronaut(), None if crop else size, tracker, face, ())
     path = Path(source)
     if path.name.endswith(AVATAR_SUFFIX):
         raise InputError(f"{path} is an avatar, which animate, edit and mesh take; give its photo here.")
@@ -116,10 +124,10 @@ def open_source(
         return _from_video(path, limit, tracker, face, progress)
     with Image.open(path) as header:
         full = max(header.size)
-    picture = _fit(read_image(path, max_side=limit), size, crop)
+    picture = read_image(path, max_side=max(limit, MAX_SIDE))
     reduced = f"{path.name} was reduced from {full} to {limit} pixels on its long side; --size chooses another."
     notes = (reduced,) if full > limit and size is None else ()
-    return _from_picture(path.stem, path, picture, limit, tracker, face, notes)
+    return _from_picture(path.stem, path, picture, None if crop else size, tracker, face, notes)
 
 
 def sitter_of(name: str, picture: UInt8, *, tracker: Tracker) -> Sitter:
@@ -132,7 +140,7 @@ def sitter_of(name: str, picture: UInt8, *, tracker: Tracker) -> Sitter:
     Raises:
         InputError: it shows no face, or only a too small one.
     """
-    return _from_picture(name, None, picture, max(picture.shape[:2]), tracker, "largest", ())
+    return _from_picture(name, None, picture, None, tracker, "largest", ())
 
 
 def sitter_of_avatar(path: Path, encoded: Source, *, face: str, size: int | None, crop: bool) -> Sitter:
@@ -161,26 +169,39 @@ def portrait_of(sitter: Sitter, face: int = 0) -> Portrait:
     return Portrait(to_tensor(apply_crop(sitter.picture, chosen.crop)), chosen.params)
 
 
-def _fit(picture: UInt8, size: int | None, crop: bool) -> UInt8:
-    """The picture enlarged to the size that was asked for; reading has reduced it already."""
+def _fit(picture: UInt8, size: int | None) -> UInt8:
+    """The picture with the longer side that was asked for."""
     long_side = max(picture.shape[:2])
-    if size is None or crop or long_side >= size:
+    if size is None or long_side == size:
         return picture
-    height, width = (round(side * size / long_side) for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
+    height, width = (max(1, round(side * size / long_side)) for side in picture.shape[:2])
+    how = cv2.INTER_CUBIC if long_side < size else cv2.INTER_AREA
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
 
 
 def _from_picture(
-    name: str, path: Path | None, picture: UInt8, limit: int, tracker: Tracker, face: str, notes: tuple[str, ...]
+    name: str,
+    path: Path | None,
+    picture: UInt8,
+    size: int | None,
+    tracker: Tracker,
+    face: str,
+    notes: tuple[str, ...],
 ) -> Sitter:
+    """`size`: of the longer side; faces are looked for before, since small ones are not found in a reduced picture."""
     shown = str(path or name)
     found = tracker.track_picture(picture)
     if not found:
         raise InputError(f"{shown}: no face was found in it; give a picture that shows a face, best from the front.")
+    width = picture.shape[1]
+    picture = _fit(picture, size)
+    fitted = picture.shape[1::-1]
+    if fitted[0] != width:
+        to_fitted = scaling(fitted[0], width)
+        found = [params_to_picture(p, to_fitted, width=fitted[0], height=fitted[1]) for p in found]
     chosen, said = _choose(found, face, shown, lambda params: params)
-    size = picture.shape[1::-1]
-    faces = _source_faces(chosen, size)
-    return Sitter(name, path, size, picture, limit, (Fraction(0),), faces, len(found), notes + said)
+    faces, limit = _source_faces(chosen, fitted), max(picture.shape[:2])
+    return Sitter(name, path, fitted, picture, limit, (Fraction(0),), faces, len(found), notes + said)
 
 
 def _from_video(path: Path, limit: int, tracker: Tracker, face: str, progress: Progress) -> Sitter:

@@ -195,7 +195,7 @@ def parts_of(
         around: in [0, 1], how far everything is that is not face.
     """
     reading, size = read_skin(model, source, params, index), source.texture.shape[:2]
-    share = np.zeros(size, np.float32) if reading.twin is None else reading.twin.shown(size, reading.step)
+    share = np.zeros(size, np.float32) if reading.twin is None else reading.twin.around(size, reading.step)
     if body:
         share = np.maximum(share, body * reading.of(source.behind.body))
     if around:

@@ -23,7 +23,7 @@ LOOSE = (0.15, 0.5)
 mesh tears in the background then."""
 FAR = (0.2, 0.5)
 """Head units: a neck that moves less is stretched, one that moves more goes with its head."""
-TURNED = (0.18, 0.42)
+TURNED = (0.2, 0.3)
 """Radians between two ways of looking: up to the first networks draw what is around a face, from the second on not."""
 RIM = ((0.95, -0.1, 0.7), (-0.95, -0.1, 0.7), (0.0, -1.2, 0.7), (0.0, 0.6, 0.7))
 """Head units: points on the rim of a head, whose move is measured."""

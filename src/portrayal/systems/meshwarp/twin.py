@@ -22,9 +22,9 @@ ASIDE = (0.06, 0.16)
 """Sines of angles of the portrait: turned less it shows both halves, turned more it hides some of one."""
 TURNED = (0.17, 0.34)
 """The same of the frame, by which it is turned less than the portrait: not at all, and clearly."""
-FEW = (0.3, 0.8)
+FEW = (0.35, 0.55)
 """Pixels of the portrait in one of a frame, up to which its own half is drawn out, and from which on it is not."""
-SHARPER = (0.7, 2.0)
+SHARPER = (0.7, 1.2)
 """Powers of two by which it shows the other half larger: from these on that is taken."""
 HAIR = 1
 """Up to that ring hair around the face is taken, too."""
@@ -32,6 +32,8 @@ PERSON = (0.5, 0.95)
 """Of a person in a place: up to which hair is wanting there, and from which on it is hair."""
 SOFT = 0.05
 """Width of the transitions, of the height of that."""
+LIGHT = 1.35
+"""At most how many times as bright as its mirror image a half can be."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,28 @@ class Twin:
     """As from `texture_density`, positive though it is mirrored."""
     share: Picture
     """(rows, columns) in [0, 1]: how far it is taken."""
+    seam: Picture
+    """(rows, columns) weights of where it passes into the portrait's own half on the face."""
+    width: int
+    """Cells of the transitions."""
 
-    def shown(self, size: tuple[int, ...], step: int) -> Picture:
-        """`share` in each pixel of a frame, (h, w) of `size`."""
-        rows, columns = self.share.shape
-        larger: Picture = cv2.resize(self.share, (columns * step, rows * step), interpolation=cv2.INTER_LINEAR)
-        return larger[: size[0], : size[1]]
+    def around(self, size: tuple[int, ...], step: int) -> Picture:
+        """(h, w) of `size`, in [0, 1]: where it is taken, and near it, where networks go wrong, too."""
+        grown = cv2.dilate(self.share, np.ones((self.width, self.width), np.uint8))
+        return _enlarged(_softened(grown, self.width), size, step)
 
     def over(self, frame: Picture, texture: Picture, step: int) -> Picture:
         """A texture (h, w, 3) as its own halves are read, with the other one where that is taken."""
-        share = self.shown(frame.shape[:2], step)
-        return np.asarray(cv2.blendLinear(read_source(texture, self.displacement, step), frame, share, 1 - share))
+        share = _enlarged(self.share, frame.shape[:2], step)
+        mirrored = read_source(texture, self.displacement, step)
+        mirrored *= self._light(frame[::step, ::step], mirrored[::step, ::step])
+        return np.asarray(cv2.blendLinear(mirrored, frame, share, 1 - share))
+
+    def _light(self, own: Picture, mirrored: Picture) -> Picture:
+        """What the mirror image is to be multiplied by: halves are seldom lit alike, but where they meet they are."""
+        both = [np.tensordot(self.seam, picture, 2) for picture in (own, mirrored)]
+        ratio: Picture = np.maximum(both[0], 1e-3) / np.maximum(both[1], 1e-3)
+        return ratio.clip(1 / LIGHT, LIGHT).astype(np.float32)
 
 
 def turned_back(source: Pose, pose: Pose) -> float:
@@ -112,10 +125,23 @@ def find_twin(
     inside = np.zeros(share.shape, np.uint8)
     cv2.fillPoly(inside, [outline], 1)
     share = share * inside
+    soft = _softened(amount * share, width)
+    cheek = cv2.erode(cv2.fillPoly(np.zeros_like(inside), [face], 1), np.ones((width, width), np.uint8))
+    seam = np.asarray(soft * (1 - soft) * cheek, np.float32)
     if persons is not None:
         head = np.zeros(share.shape, np.uint8)
         fill_hull(head, np.concatenate([skull[:, :2] / step - 0.5, outline]), 1)
         beside = head * (1 - smoothstep(persons[0], *PERSON)) * smoothstep(persons[1], *PERSON)
-        share = np.maximum(share, beside)
-    soft = np.asarray(cv2.blur((amount * share).astype(np.float32), (width, width)))
-    return Twin(displacement, other, soft)
+        soft = _softened(amount * np.maximum(share, beside), width)
+    return Twin(displacement, other, soft, seam, width)
+
+
+def _softened(share: Picture, width: int) -> Picture:
+    return np.asarray(cv2.blur(share.astype(np.float32), (width, width)))
+
+
+def _enlarged(share: Picture, size: tuple[int, ...], step: int) -> Picture:
+    """(h, w) of `size`: cells (rows, columns) in each pixel of a frame."""
+    rows, columns = share.shape
+    larger: Picture = cv2.resize(share, (columns * step, rows * step), interpolation=cv2.INTER_LINEAR)
+    return larger[: size[0], : size[1]]
