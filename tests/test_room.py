@@ -16,9 +16,11 @@ from portrayal.media.crop import points_to_picture
 from portrayal.media.video import read_frames
 from portrayal.motion.template import load_template, save_template
 from portrayal.options import AnimateOptions
+from portrayal.rendering import Renderer
 from portrayal.room import FREE, GROWTH, make_room
 from portrayal.source import Sitter, open_source, portrait_of
 from portrayal.types import Driving, FaceParams, Source
+from tests import fake_system
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +110,25 @@ def test_a_head_that_rises_keeps_its_hair(tmp_path: Path, portrait: np.ndarray, 
         for f, by in ((frames[0], 0), (frames[-1], risen))
     )
     assert np.abs(hair - moved).mean() < 12
+
+
+def test_what_is_tuned_once_is_the_same_for_every_motion(sitter: Sitter) -> None:
+    """The optimisation is kept on the disk by its portrait, which must not depend on the room of a motion."""
+    one, seen = replace(sitter, faces=sitter.faces[:1]), []
+    system = fake_system.system()
+    system.CAPABILITIES = system.CAPABILITIES | {"tuning"}
+
+    def tune_source(model: object, source: Source, **how: object) -> Source:
+        seen.append(source.portrait)
+        return source
+
+    system.tune_source = tune_source
+    model = system.build(system.Config.tiny())
+    size = one.faces[0].crop.size
+    for rise in (0.2, 0.3):
+        roomy, _ = make_room(one, [motion(one.faces[0].params, (0, 0), (0, -rise * size))])
+        source = Renderer(system, model, roomy, None).source_of(0)
+        torch.testing.assert_close(source.portrait.image, portrait_of(roomy).image)
+        torch.testing.assert_close(source.portrait.params.landmarks, roomy.faces[0].params.landmarks)
+    assert torch.equal(seen[0].image, seen[1].image)
+    torch.testing.assert_close(seen[0].image, portrait_of(one).image)

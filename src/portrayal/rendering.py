@@ -114,9 +114,8 @@ def plan_animation(
 
 
 def grows(system: System, model: nn.Module) -> bool:
-    """Whether crops may depend on the motion: not where a portrait is tuned once for all motions, nor where codes of
-    driving pictures have places in a crop in them."""
-    return "tuning" not in system.CAPABILITIES and system.driving_pixels(model) is None
+    """Whether crops may depend on the motion: not where codes of driving pictures have places in a crop in them."""
+    return system.driving_pixels(model) is None
 
 
 def remarks_on(system: System, model: nn.Module, driving: Driving) -> tuple[str, ...]:
@@ -245,11 +244,20 @@ class Renderer:
         """One face of source frame `frame`, encoded."""
         source = face.encoded
         if source is None:
-            moving = self.sitter.picture is None
-            portrait = Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame], moving)
+            # What takes long is kept on the disk and must be the same for all motions.
+            given = face.tight if face.tight and "tuning" in self.system.CAPABILITIES else face
+            portrait = self._portrait(picture, given, frame)
             source = encode_portrait(self.system, self.model, portrait, previous=previous, progress=self.progress)
+            if given is not face:
+                roomy = self._portrait(picture, face, frame)
+                source = replace(source, portrait=move(roomy, model_device(self.model)))
         self.notes.extend(note for note in source.notes() if note not in self.notes)
         return source
+
+    def _portrait(self, picture: UInt8, face: SourceFace, frame: int) -> Portrait:
+        """One face of source frame `frame` in its crop."""
+        moving = self.sitter.picture is None
+        return Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame], moving)
 
     @torch.no_grad()
     def _crops(self, source: Source, driving: Driving) -> Iterator[Drawn]:

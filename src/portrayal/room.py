@@ -63,4 +63,4 @@ def _changed(face: SourceFace, change: Crop) -> SourceFace:
     """The face in a crop of which `change` gives the pixels from those of its own."""
     linear, shift = change.matrix[:, :2], change.matrix[:, 2:]
     matrix = np.concatenate([linear @ face.crop.matrix[:, :2], linear @ face.crop.matrix[:, 2:] + shift], 1)
-    return replace(face, crop=Crop(matrix, change.size), params=params_to_crop(face.params, change))
+    return replace(face, crop=Crop(matrix, change.size), params=params_to_crop(face.params, change), tight=face)

@@ -54,6 +54,8 @@ class SourceFace:
     """(size, size) share of the rendered crop in the result; 0 at borders beyond which the picture goes on."""
     encoded: Source | None = None
     """What a system has made of it already; of a face in an avatar file."""
+    tight: SourceFace | None = None
+    """The same in the crop that it has for every motion, where this one has grown for a motion (`portrayal.room`)."""
 
 
 @dataclass(frozen=True)
