@@ -46,6 +46,26 @@ def test_a_pattern_is_completed_as_it_was() -> None:
     assert np.abs(filled - pattern)[hole].mean() < 0.1
 
 
+def test_plain_places_are_copied_from_beside_each_other() -> None:
+    """The one patch that is nearest in hue would come again and again, as a pattern of its grain."""
+    grain = 0.02 * RNG.standard_normal((240, 320, 1)).astype(np.float32)
+    picture = np.clip(np.float32([0.4, 0.5, 0.6]) + grain, 0, 1)
+    y, x = np.mgrid[:240, :320]
+    hole = np.hypot(x - 160, y - 110) < 60
+    torn = np.where(hole[..., None], np.float32([0.4, 0.5, 0.6]), picture)
+    completed = complete(torn, hole, np.zeros_like(hole), torn)
+    assert completed is not None
+    inner = completed.found[1:-1, 1:-1]
+    same = [
+        (np.abs(np.diff(completed.ways, axis=axis)).max(-1) < 1e-3)[1:-1, 1:-1][: len(inner) - 1, : inner.shape[1] - 1]
+        for axis in (0, 1)
+    ]
+    assert np.mean([s[inner[:-1, :-1]].mean() for s in same]) > 0.6
+    filled, _ = completed.enlarged(torn)
+    deep = np.hypot(x - 160, y - 110) < 50
+    assert filled[deep].std(0).mean() > 0.7 * grain.std(), "the grain is there"
+
+
 @pytest.mark.parametrize("size", [(12, 12), (90, 120)])
 def test_too_little_is_known(size: tuple[int, int]) -> None:
     picture, hole = RNG.random((*size, 3), np.float32), np.ones(size, bool)

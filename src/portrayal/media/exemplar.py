@@ -23,12 +23,18 @@ SIDES = (20, 32, 52, 84)
 """Longer sides in pixels of the resolutions, one after the other."""
 PATCH = 7
 REACH = PATCH // 2
+NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 ROUNDS = 3
 """Of finding and copying, at each resolution."""
 FEWEST = 30
 """Known patches from which others can be made."""
 TRUST = 1.3
 """By this factor the colour of a pixel counts less than that of its neighbour which is nearer to what is known."""
+COHERENT = 5
+"""Times that a patch is moved to what is beside its neighbour's, at the last resolution,"""
+LIKE = 0.03
+"""where colours in [0, 1] are off by no more than that for it. Otherwise plain places would all be copies of the one
+patch that is nearest to them, and its detail a pattern."""
 NEARER = 0.06
 """A patch as far away as the picture is long counts as one whose colours, in [0, 1], are off by that."""
 
@@ -122,9 +128,7 @@ class Level:
             (2, k) rows and columns each.
         """
         from_, to = np.stack(np.nonzero(self.patches)), np.stack(np.nonzero(self.wanted))
-        known = _patches(self.picture, from_)
-        weights = _patches((self.trust * ~(self.foreign & ~self.hole))[..., None], to)
-        weights = np.tile(weights / weights.sum(1, keepdims=True).clip(1e-6), (1, 3))
+        known, weights = _patches(self.picture, from_), self._weights(to)
         still = weights @ np.square(known).T + 3 * NEARER**2 * _squared_distances(to, from_) / max(self.hole.shape) ** 2
         result, trust = np.where(self.hole[..., None], guess, self.picture), self.trust[*to]
         nearest = np.zeros(to.shape[1], np.intp)
@@ -133,6 +137,46 @@ class Level:
             made = _overlaid(known[nearest], to, trust, self.hole.shape)
             result = np.where(self.hole[..., None], made, self.picture)
         return result, to, from_[:, nearest]
+
+    def cohere(self, result: Array, to: Numbers, from_: Numbers) -> tuple[Array, Numbers]:
+        """Patches that are beside each other copied from beside each other, where that is about as good.
+
+        Args:
+            result, to, from_: as of `complete`.
+
+        Returns:
+            The picture and `from_` anew.
+        """
+        wanted, weights = _patches(result, to), self._weights(to)
+
+        def off(at: Numbers, which: Mask) -> Array:
+            return np.sum(weights[which] * np.square(_patches(self.picture, at[:, which]) - wanted[which]), 1)
+
+        every = np.ones(to.shape[1], np.bool_)
+        allowed = off(from_, every) + 3 * LIKE**2
+        none = max(self.hole.shape)  # a way that leads nowhere
+        ways = np.full((*(side + 2 for side in self.hole.shape), 2), none, np.intp)  # with a border
+        own = (from_ - to).T
+        ways[*to + 1] = own
+        for _ in range(COHERENT):
+            around = [ways[*to + 1 + np.array(shift)[:, None]] for shift in NEIGHBOURS]
+            agreed = _agreement(own, around)
+            for way in around:
+                place, more = to + way.T, _agreement(way, around)
+                inside = ((place >= 0) & (place < np.array(self.hole.shape)[:, None])).all(0)
+                better = inside & (more > agreed)
+                better[better] = self.patches[*place[:, better]]
+                better[better] = off(place, better) <= allowed[better]
+                own, agreed = np.where(better[:, None], way, own), np.where(better, more, agreed)
+            ways[*to + 1] = own
+        from_ = to + own.T
+        made = _overlaid(_patches(self.picture, from_), to, self.trust[*to], self.hole.shape)
+        return np.where(self.hole[..., None], made, self.picture), from_
+
+    def _weights(self, to: Numbers) -> Array:
+        """(k, 3 PATCH^2) what each pixel of wanted patches counts; the sum of each channel is 1."""
+        weights = _patches((self.trust * ~(self.foreign & ~self.hole))[..., None], to)
+        return np.tile(weights / weights.sum(1, keepdims=True).clip(1e-6), (1, 3))
 
 
 def complete(picture: Array, hole: Mask, foreign: Mask, guess: Array) -> Completed | None:
@@ -160,9 +204,15 @@ def complete(picture: Array, hole: Mask, foreign: Mask, guess: Array) -> Complet
     if last is None:
         return None
     level, to, from_ = last
+    result, from_ = level.cohere(result, to, from_)
     ways = np.zeros((*level.hole.shape, 2), np.float32)
-    ways[*to] = (from_ - to)[::-1].T * np.divide(hole.shape, level.hole.shape)[::-1]
+    ways[*to] = np.round((from_ - to)[::-1].T * np.divide(hole.shape, level.hole.shape)[::-1])  # in between is softer
     return Completed(result, ways, level.wanted)
+
+
+def _agreement(ways: Numbers, around: list[Numbers]) -> Numbers:
+    """(k,) how many of the ways (k, 2) around each place are the one given for it."""
+    return np.sum([(way == ways).all(1) for way in around], 0)
 
 
 def _squared_distances(a: Numbers, b: Numbers) -> Array:
@@ -175,7 +225,7 @@ def _patches(picture: Array, at: Numbers) -> Array:
     """(k, c PATCH^2) around places (2, k) of a picture (n, m, c); its border goes on outside."""
     padded = np.pad(picture, ((REACH, REACH), (REACH, REACH), (0, 0)), mode="edge")
     windows = sliding_window_view(padded, (PATCH, PATCH), axis=(0, 1))
-    return np.ascontiguousarray(windows[*at]).reshape(at.shape[1], -1)
+    return np.ascontiguousarray(windows[*at]).reshape(at.shape[1], PATCH**2 * picture.shape[2])
 
 
 def _overlaid(patches: Array, at: Numbers, shares: Array, size: tuple[int, int]) -> Array:

@@ -36,7 +36,7 @@ def beyond_oval(landmarks: Array) -> Array:
     normals, offsets = normals * np.sign(offsets)[:, None], np.abs(offsets)
     along = out @ normals.T  # (36, edges); the outline is where the first edge is crossed
     times = np.where(along > 1e-9, offsets / np.maximum(along, 1e-9), np.inf).min(1)
-    beyond: Array = (np.maximum(times, 1) - 1)[:, None] * out
+    beyond: Array = (times.clip(1, 10) - 1)[:, None] * out
     return beyond
 
 
