@@ -64,7 +64,7 @@ def test_a_head_that_hardly_moves_is_one_mesh_with_what_is_around(source: animat
 def test_frames_of_a_video_are_one_mesh_with_what_is_around(haired: Portrait) -> None:
     moving, far = replace(haired, moving=True), shifted(haired.params, 0, 44)
     source = meshwarp.encode_source(MODEL, moving)
-    assert animate.read_own(MODEL, source, far, 0).apart == 0
+    assert animate.read_skin(MODEL, source, far, 0).apart == 0
     drawn = torch.rand(1, 3, SIZE, SIZE)
     assert PortraitMesh(moving).lay_over(drawn, far, within=(0.1, 0.2)) is drawn
 

@@ -245,23 +245,12 @@ class Reading:
         return own if self.twin is None else own + self.twin.share * (self.twin.density - own)
 
 
-def read_own(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Reading:
-    """Where frame `index` reads the portrait, every half of the face as its own."""
-    return _read(model, source, params, index)[0]
-
-
-def _read(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> tuple[Reading, Array]:
-    """`read_own`, and the vertices of the moved mesh (n, 3)."""
-    rest, vertices = move_mesh(source, params, index)
-    apart = _apart(source, Pose.of(params, index), MOVED)
-    displacement = _drawing(model, source)(rest, vertices, source.triangles)
-    return Reading(displacement, model.config.map_step, source.behind, apart), vertices
-
-
 def read_skin(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Reading:
     """Where frame `index` reads the portrait."""
-    reading, vertices = _read(model, source, params, index)
+    rest, vertices = move_mesh(source, params, index)
     pose = Pose.of(params, index)
+    displacement = _drawing(model, source)(rest, vertices, source.triangles)
+    reading = Reading(displacement, model.config.map_step, source.behind, _apart(source, pose, MOVED))
     back = turned_back(source.pose, pose)
     if not back:
         return reading
