@@ -10,7 +10,7 @@ animate: $(READY)  ## a video of the built-in portrait, in animations/
 	$(BIN)/portrayal animate
 
 test: $(READY)  ## everything that needs no GPU, no network and no downloads
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## style, unused names, types
 	$(BIN)/ruff check .

@@ -13,6 +13,13 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+LONGEST = "test_overfit.py"
+"""One test, minutes: at the end the other processes would wait for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name != LONGEST)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
