@@ -191,6 +191,8 @@ class Rings:
     closing: Array
     """(m, 2) head units in the head's x and y: how much nearer it comes where a frame shows a point of the oval that
     the portrait hides, so that hair joins the face."""
+    covered: Array
+    """(36,) head units in the picture from each point of the oval outwards to the outline of the face."""
     triangles: NDArray[np.int64]
     """(k, 3) indices; the oval's points count as their landmark, ring vertices from `first` on."""
 
@@ -228,9 +230,10 @@ def build_rings(
     xy = outline + steps[..., None] * (border - outline)  # (rings, 36, 2)
     away = np.linalg.norm(xy - outline, axis=-1) / pose.scale  # head units beyond the face
 
-    eyes = pose.picture_to_head(landmarks[[33, 263]]).mean(0)
+    face = Face(landmarks, pose)
+    skull = skull_of(face, skull_depth)
     depth = pose.picture_to_head(oval)[None, :, 2]
-    behind = np.maximum(eyes[2] + skull_depth - depth, 0.05)
+    behind = np.maximum(skull[2] - depth, 0.05)
     depth = depth + behind * (1 - np.exp(-DEPTH_SLOPE * away / behind))
     head_xy = _in_head(pose, (xy - pose.translation[:2]) / pose.scale - depth[..., None] * pose.rotation[:2, 2])
     head = np.concatenate([head_xy, depth[..., None]], -1).reshape(-1, 3)
@@ -239,7 +242,7 @@ def build_rings(
 
     # Towards the border of the picture a motion across it fades, towards the border of the crop every motion.
     inside = np.array([0.0, 0, width, height])
-    beyond = _beyond_head(landmarks, pose, skull_of(Face(landmarks, pose), skull_depth), xy, width, height)
+    beyond = _beyond_head(landmarks, pose, skull, xy, width, height)
     rigid, carried, fade = np.empty_like(xy), np.empty_like(xy), np.empty_like(xy)
     down = pose.plane[:, 1] / np.linalg.norm(pose.plane[:, 1])
     below = (xy - landmarks[152, :2]) @ down / pose.scale + 0.6
@@ -262,13 +265,16 @@ def build_rings(
     spread = 0.3 + 2.5 * np.minimum(away, 1.0)
     follow = np.exp(-0.5 * (turn[None] / spread[..., None]) ** 2)
     follow = follow / follow.sum(-1, keepdims=True)
-    neck = neck_of(Face(landmarks, pose), skull_depth)
+    neck = neck_of(face, skull_depth)
     gap = _in_head(pose, hides / pose.scale)
+    covered = np.linalg.norm(hides, axis=1) / pose.scale
     closing = (1 - smoothstep(away / np.maximum(CLOSED, CLOSING * np.linalg.norm(gap, axis=1))))[..., None] * gap
     rigid, carried, beside, follow, fade, closing = (
         x.reshape(rings * 36, -1) for x in (rigid, carried, beside, follow, fade, closing)
     )
-    return Rings(rest, head, rigid, carried, beside, neck, follow, fade, closing, _ring_triangles(rings, first))
+    return Rings(
+        rest, head, rigid, carried, beside, neck, follow, fade, closing, covered, _ring_triangles(rings, first)
+    )
 
 
 def skull_of(face: Face, skull_depth: float) -> Array:
@@ -305,16 +311,16 @@ def move_rings(rings: Rings, source: Face, driving: Face, *, loose: float, far: 
     own = driving.landmarks[OVAL] - driving.pose.head_to_picture(source.pose.picture_to_head(oval))
     moved[:, :2] += rings.fade * (rings.follow @ own[:, :2])
     moved[:, :2] -= (
-        np.tile(_opened(source, driving), len(rings.rest) // 36)[:, None] * rigid * rings.closing
+        np.tile(_opened(rings, driving), len(rings.rest) // 36)[:, None] * rigid * rings.closing
     ) @ driving.pose.plane.T
     moved[:, 2] = turned[:, 2] + (1 - rigid.min(1)) * 2 * driving.pose.scale  # what stays is the background
     return moved
 
 
-def _opened(source: Face, driving: Face) -> Array:
+def _opened(rings: Rings, driving: Face) -> Array:
     """(36,) in [0, 1]: how much of what hides a point of the oval in the portrait does not hide it in a frame."""
-    before, now = (np.linalg.norm(beyond_oval(f.landmarks), axis=1) / f.pose.scale for f in (source, driving))
-    return 1 - np.minimum(now / np.maximum(before, 1e-6), 1)
+    now = np.linalg.norm(beyond_oval(driving.landmarks), axis=1) / driving.pose.scale
+    return 1 - np.minimum(now / np.maximum(rings.covered, 1e-6), 1)
 
 
 def _in_head(pose: Pose, units: Array) -> Array:
