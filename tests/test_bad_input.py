@@ -235,7 +235,7 @@ def test_a_picture_of_108_megapixels_in_bounded_memory(
     portrait: np.ndarray[Any, Any], sentence: Path, tmp_path: Path
 ) -> None:
     picture = Image.new("RGB", (12000, 9000), (60, 70, 90))
-    picture.paste(Image.fromarray(portrait).resize((8000, 8000)), (2000, 500))
+    picture.paste(Image.fromarray(portrait).resize((8000, 8000), Image.Resampling.BOX), (2000, 500))
     picture.save(tmp_path / "huge.jpg", quality=80)
     del picture
     code = (

@@ -51,6 +51,13 @@ def test_help_does_not_wait_for_torch() -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
+def test_animating_does_not_wait_for_what_training_and_measuring_need() -> None:
+    heavy = ("lightning_fabric", "torchmetrics", "matplotlib")
+    code = f"import sys, portrayal.animation; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_constraints_pin_every_dependency_exactly() -> None:
     root = Path(__file__).parents[1]
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]

@@ -9,7 +9,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from portrayal.errors import InputError
-from portrayal.evaluate.metrics_distribution import Frechet, Fvd, Kernel, frechet_distance, kernel_distance
+from portrayal.evaluate.distances import frechet_distance, kernel_distance
+from portrayal.evaluate.metrics_distribution import Frechet, Fvd, Kernel
 from portrayal.evaluate.view import View
 from tests.evaluate.made_views import pictures
 from tests.parity import parity_fixture

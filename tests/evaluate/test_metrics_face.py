@@ -9,8 +9,8 @@ from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 from torch import nn
 
+from portrayal.evaluate.identity import IdentityNetwork
 from portrayal.evaluate.metrics_face import (
-    FIVE_POINTS,
     AedExpression,
     AedIdentity,
     Akd,
@@ -19,13 +19,12 @@ from portrayal.evaluate.metrics_face import (
     Csim,
     EyeOpennessError,
     GazeError,
-    IdentityNetwork,
     Nme,
-    align,
     face_place,
     gaze_directions,
 )
 from portrayal.evaluate.view import View
+from portrayal.face.align import FIVE_POINTS, align
 from portrayal.face.camera import split_camera
 from portrayal.face.gaze import iris_offsets
 from portrayal.face.morphable import load_face_model

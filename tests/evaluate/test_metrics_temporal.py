@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from portrayal.errors import InputError
-from portrayal.evaluate.metrics_face import IdentityNetwork
+from portrayal.evaluate.identity import IdentityNetwork
 from portrayal.evaluate.metrics_temporal import Flicker, IdentityDrift, LandmarkJitter, flow_between, warp_back
 from portrayal.evaluate.view import View
 from portrayal.face.smooth import jitter_score

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from portrayal.errors import InputError
-from portrayal.evaluate.metrics_face import Akd, Csim, IdentityNetwork
+from portrayal.evaluate.identity import IdentityNetwork
+from portrayal.evaluate.metrics_face import Akd, Csim
 from portrayal.evaluate.metrics_image import L1, MsSsim
 from portrayal.evaluate.metrics_temporal import LandmarkJitter
 from portrayal.evaluate.view import View, foreground, points68

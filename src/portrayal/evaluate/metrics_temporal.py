@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from portrayal.evaluate.identity import IdentityNetwork
 from portrayal.evaluate.metrics_base import ClipMetric
-from portrayal.evaluate.metrics_face import IdentityNetwork
 from portrayal.evaluate.view import View, require_alike, require_faces, require_times
 from portrayal.face.smooth import jitter_score
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from portrayal.errors import InputError
-from portrayal.evaluate.metrics_face import IdentityNetwork
+from portrayal.evaluate.identity import IdentityNetwork
 from portrayal.evaluate.view import View, require_faces, require_finite
 from portrayal.face.features import TrackerMaps
 from portrayal.nn import arcface, mobilefacenet

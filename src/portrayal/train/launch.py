@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from torch import nn
 
 from portrayal.errors import InputError
 from portrayal.face.tracker import pick_device
 from portrayal.nn.precision import multiplies_bfloat16
 from portrayal.train.options import RunOptions
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def launch(options: RunOptions) -> Fabric:
@@ -22,6 +25,8 @@ def launch(options: RunOptions) -> Fabric:
     Raises:
         InputError: there are no such devices, or no such precision.
     """
+    from lightning_fabric import Fabric  # takes seconds, and every command imports the stages
+
     precision = options.precision if options.precision != "auto" else quickest_precision(options.device)
     several = options.devices * options.num_nodes > 1
     try:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from portrayal.errors import InputError, PortrayalError
@@ -27,6 +26,9 @@ from portrayal.train.run_folder import about_run
 from portrayal.train.schedule import learning_rate_factor
 from portrayal.train.stage import Batch, KeepsFrames, Stage
 from portrayal.train.state import Gradients, NotFiniteError, TrainState, demand_step_optimizer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def start(stage: Stage, config: Any, options: RunOptions, device: torch.device) -> TrainState:

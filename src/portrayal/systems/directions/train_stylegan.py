@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from portrayal.errors import InputError
-from portrayal.evaluate.metrics_distribution import frechet_distance, kernel_distance
+from portrayal.evaluate.distances import frechet_distance, kernel_distance
 from portrayal.evaluate.networks import Networks
 from portrayal.media.image import to_uint8
 from portrayal.nn.ada import adjust_probability, augment
