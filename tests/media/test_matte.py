@@ -115,6 +115,21 @@ def test_shoulders_are_the_persons_and_the_wall_beside_a_neck_is_not(scene) -> N
     assert throat[-1].max() == 0
 
 
+def test_a_wall_whose_light_changes_is_no_coat(scene) -> None:
+    """All of the picture below the chin but a thin neck is wall, darker towards the bottom."""
+    portrait, _, _ = scene
+    picture, chin = to_uint8(portrait.image)[0].copy(), portrait.params.landmarks[0, 152].int().tolist()
+    light = np.linspace(1.1, 0.9, SIZE)[:, None, None]
+    wall = np.abs(picture.astype(int) - WALL).max(-1, keepdims=True) < 20
+    picture = np.where(wall, np.array(WALL) * light, picture).astype(np.uint8)
+    cv2.rectangle(picture, (chin[0] - 12, chin[1]), (chin[0] + 12, SIZE), SKIN, -1)
+    matte = Matte.of(Portrait(to_tensor(picture), portrait.params))
+    person = torch.nn.functional.interpolate(matte.soft, (SIZE, SIZE), mode="bilinear")[0, 0].numpy()
+    wall = np.hstack([person[chin[1] :, : chin[0] - 24], person[chin[1] :, chin[0] + 24 :]])
+    assert wall.mean() < 0.05
+    assert person[chin[1] + 4 :, chin[0]].min() > 0.9
+
+
 def test_hair_drawn_out_beyond_the_picture_is_nobodys(scene) -> None:
     """The picture ends in the middle of the hair; the portrait goes on with its last line."""
     portrait, head, _ = scene

@@ -1,8 +1,13 @@
-"""Where a head is in a picture, from its landmarks alone: an ellipse around the face's oval."""
+"""Where head and face are in a picture, from the landmarks alone: an ellipse around the face's oval, a convex hull."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from portrayal.face.pose import rotation_to_angles
@@ -55,3 +60,9 @@ def head_mask(
     ).norm(dim=0)
     share = ((1 + SOFT - radius) / SOFT).clamp(0, 1)
     return share * share * (3 - 2 * share)
+
+
+def fill_hull(mask: NDArray[Any], points: NDArray[Any], value: float) -> None:
+    """Fill the convex hull of points (n, 2) in a mask (h, w), in place."""
+    hull: Any = cv2.convexHull(points.astype(np.float32))
+    cv2.fillPoly(mask, [np.round(hull).astype(np.int32)], value)

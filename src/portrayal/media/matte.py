@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,7 +21,7 @@ from portrayal.face.topology import CHIN as CHIN_POINT
 from portrayal.face.topology import FACE_OVAL
 from portrayal.media.crop import picture_window
 from portrayal.media.fill import fill_in
-from portrayal.media.head import head_axes, pixel_centres
+from portrayal.media.head import fill_hull, head_axes, pixel_centres
 from portrayal.media.image import to_tensor, to_uint8
 from portrayal.nn.rendering.head import head_distance
 from portrayal.types import Portrait
@@ -30,12 +31,19 @@ SIDE = 160
 SURE, LIKELY, AWAY = 0.95, 1.25, 2.2
 """Radii in the half axes of a head's rough shape: within which everything is head, within which it is at first, and
 beyond which nothing is, above `NECK`."""
-UNSEEN = 1.4
+UNSEEN = 1.15
 """As `AWAY`, where the portrait goes on outside its picture: hair that the picture's border cuts is drawn out there."""
 CHIN, NECK = 1.0, 1.05
 """Heights in the face's oval, 0 its upper and 1 its lower end; from the last one on nothing is head."""
+JAWS = 0.6
+"""From this height on the rough shape is wider than a head with its jaws: only the face itself is surely head there."""
 THROAT = 0.2
 """To each side of the chin, in the same heights: what is below it is neck."""
+BACKDROP = 1.6
+"""Beyond these radii above the chin a picture has the colours of what is behind. Where it has them below, there is a
+wall beside a neck at first, not clothes."""
+BIN = 4
+"""In Lab: colours not much farther from each other are alike."""
 JAW = 0.25
 """Of these heights above the chin: what is there is less and less head and more and more neck."""
 STUMP = 0.2
@@ -58,6 +66,8 @@ class Matte:
 
     person: NDArray[np.bool_]
     """(SIDE, SIDE); below the chin as far as the colours tell."""
+    face: NDArray[np.bool_]
+    """(SIDE, SIDE) inside the face's outline."""
     heights: Tensor
     """(SIDE, SIDE) how far down the face's oval each place is: 0 at its upper end, 1 at the chin. Below a tilted head
     shoulders are upright: 1 in the picture's row of the oval's lowest point, too."""
@@ -66,12 +76,13 @@ class Matte:
     def of(cls, portrait: Portrait) -> Matte:
         """Find the person in a portrait (b = 1)."""
         heights, across = _oval_places(portrait)
-        return cls(_person(portrait, heights.cpu().numpy(), across.cpu().numpy()), heights)
+        face = _face(portrait)
+        return cls(_person(portrait, face, heights.cpu().numpy(), across.cpu().numpy()), face, heights)
 
     @cached_property
     def soft(self) -> Tensor:
         """(1, 1, SIDE, SIDE) in [0, 1]: the person with a soft border."""
-        return self._softened(self.person.astype(np.float32))
+        return self._softened(self.person)
 
     @property
     def above(self) -> Tensor:
@@ -92,7 +103,12 @@ class Matte:
     @property
     def head(self) -> Tensor:
         """(1, 1, SIDE, SIDE) in [0, 1]: the head with its hair, a little generously; neither neck nor hair on it."""
-        return self._grown * self.above
+        return self._grown * torch.maximum(self.above, self._softened(self.face) * (self.heights < CHIN))
+
+    @cached_property
+    def hair(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: as `head`, and what hangs from it, but not the face."""
+        return self._grown * (1 - self._softened(_larger(self.face)))
 
     def hidden(self, size: torch.Size) -> NDArray[np.bool_]:
         """(h, w) of `size`: where a head is, generously; what is below the chin is neck and is none of it."""
@@ -114,11 +130,11 @@ class Matte:
 
     @cached_property
     def _grown(self) -> Tensor:
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HALO + 1, 2 * HALO + 1))
-        return self._softened(np.asarray(cv2.dilate(self.person.astype(np.float32), kernel)))
+        return self._softened(_larger(self.person))
 
-    def _softened(self, mask: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(np.asarray(cv2.GaussianBlur(mask, (0, 0), HALO / 2))).to(self.heights)[None, None]
+    def _softened(self, mask: NDArray[np.bool_]) -> Tensor:
+        soft = np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), HALO / 2))
+        return torch.from_numpy(soft).to(self.heights)[None, None]
 
 
 def without_head(portrait: Portrait, matte: Matte | None = None) -> Tensor:
@@ -139,23 +155,33 @@ def _filled(portrait: Portrait, hidden: NDArray[np.bool_], foreign: NDArray[np.b
     return to_tensor(filled).to(portrait.image)
 
 
+def _larger(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask with `HALO` around it."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * HALO + 1, 2 * HALO + 1))
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
+
+
 def _covered(mask: Tensor, size: torch.Size) -> NDArray[np.bool_]:
     """(h, w) of `size`: where a mask (1, 1, SIDE, SIDE) is anything."""
     larger = F.interpolate(mask, size, mode="bilinear", align_corners=False)
     return np.asarray(larger[0, 0].cpu().numpy() > HOLE)
 
 
-def _person(portrait: Portrait, height: NDArray[np.float32], across: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _person(
+    portrait: Portrait, face: NDArray[np.bool_], height: NDArray[np.float32], across: NDArray[np.float32]
+) -> NDArray[np.bool_]:
     size = (SIDE, SIDE)
     picture = F.interpolate(portrait.image, size, mode="bilinear", align_corners=False, antialias=True)
     radius = head_distance(portrait.params.camera, side=SIDE)[0, 0].sqrt().cpu().numpy()
     labels = np.full(size, cv2.GC_PR_BGD, np.uint8)
-    labels[radius < LIKELY] = cv2.GC_PR_FGD
-    labels[height > NECK] = cv2.GC_PR_FGD
+    apart = ~_alike(to_uint8(picture)[0], (radius > BACKDROP) & (height < NECK), (radius < SURE) & (height < JAWS))
+    labels[(radius < LIKELY) & ((height < JAWS) | apart)] = cv2.GC_PR_FGD
+    labels[(height > NECK) & apart] = cv2.GC_PR_FGD
     labels[(height > NECK) & (np.abs(across) < THROAT)] = cv2.GC_FGD
     labels[(height < NECK) & (radius > AWAY)] = cv2.GC_BGD
     labels[(height < NECK) & (radius > UNSEEN) & _outside(portrait.image)] = cv2.GC_BGD
-    labels[radius < SURE] = cv2.GC_FGD
+    labels[(radius < SURE) & (height < JAWS)] = cv2.GC_FGD
+    labels[face] = cv2.GC_FGD
     count = np.isin(labels, PERSON).sum()
     if FEWEST < count < labels.size - FEWEST:
         cv2.setRNGSeed(0)  # its clusters begin at random
@@ -163,6 +189,27 @@ def _person(portrait: Portrait, height: NDArray[np.float32], across: NDArray[np.
         cv2.grabCut(to_uint8(picture)[0], labels, None, models[0], models[1], ROUNDS, cv2.GC_INIT_WITH_MASK)
     person = np.isin(labels, PERSON)
     return np.asarray(cv2.morphologyEx(person.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
+
+
+def _alike(picture: NDArray[np.uint8], behind: NDArray[np.bool_], head: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(h, w) where a picture (h, w, 3) has a colour that it has `behind` (h, w), and more there than in the `head`."""
+    if not behind.any() or not head.any():
+        return np.zeros_like(head)
+    lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    bins = np.floor((lab + np.array((0, 128, 128), np.float32)) / BIN).astype(int)
+    among = [np.zeros(np.array((100, 256, 256)) // BIN + 1, np.float32) for _ in range(2)]
+    for colours, where in zip(among, (behind, head), strict=True):
+        np.add.at(colours, tuple(bins[where].T), np.float32(1 / where.sum()))
+    in_behind, in_head = (gaussian_filter(x, 1, truncate=2, mode="constant")[tuple(bins.T)].T for x in among)
+    return np.asarray(in_behind > in_head)
+
+
+def _face(portrait: Portrait) -> NDArray[np.bool_]:
+    """(SIDE, SIDE) inside the face's outline."""
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    points = portrait.params.landmarks[0, :, :2].cpu().numpy()
+    fill_hull(mask, points * (SIDE / portrait.image.shape[-1]) - 0.5, 1.0)
+    return mask > 0
 
 
 def _outside(image: Tensor) -> NDArray[np.bool_]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from portrayal.media.matte import Matte
+from portrayal.media.morph import Morph
 from portrayal.systems.meshwarp import animate as meshwarp
 from portrayal.systems.meshwarp.animate import MeshwarpSource, Reading
 from portrayal.systems.meshwarp.behind import neck_moved, turned_away
@@ -24,12 +24,24 @@ from portrayal.types import FaceParams, Layers, Portrait
 Range = tuple[float, float]
 
 
+@dataclass(frozen=True)
+class MeshFrame:
+    """The mesh in frame `index`."""
+
+    params: FaceParams
+    index: int
+    reading: Reading
+    skin: Picture
+    """(h, w, 3) without eyes and mouth, before the background."""
+
+
 class PortraitMesh:
     """Of one portrait; made when it is first needed, which for many motions is never."""
 
     def __init__(self, portrait: Portrait, matte: Matte | None = None) -> None:
         """Args: matte: of the portrait, where it is known already."""
         self.portrait, self._matte = portrait, matte
+        self._last: MeshFrame | None = None
 
     @property
     def model(self) -> MeshWarp:
@@ -47,10 +59,16 @@ class PortraitMesh:
         seen = torch.cat([matte.soft * matte.throat, matte.soft, torch.zeros_like(matte.soft)], 1)
         return to_picture(F.interpolate(seen, self.portrait.image.shape[2:], mode="bilinear", align_corners=False))
 
+    def draw(self, params: FaceParams) -> Tensor:
+        """(1, 3, h, w) what meshwarp makes of one frame."""
+        frame = meshwarp.with_insides(self.source, self._frame(params, 0).skin, params, 0)
+        return from_pictures(frame[None], self.portrait.image.device)
+
     def lay_over(self, drawn: Tensor, params: FaceParams, *, within: Range) -> Tensor:
         """What a network draws of t frames (t, 3, h, w), as large as the portrait, with parts of the mesh: neck and
         shoulders of a head that has moved far, what is around the face where it has turned, and of the face what the
-        portrait hides. Before the portrait's background, which stays.
+        portrait hides. Before the portrait's background, which stays. Shapes move from where the network has them to
+        where the mesh does (`media.morph`).
 
         Args:
             within: head units (outer distance of the eyes) that a neck moves: up to the first it stays as it is drawn.
@@ -62,25 +80,32 @@ class PortraitMesh:
         if not parts:
             return drawn
         frames = to_pictures(drawn)
-        for i, (reading, share) in parts.items():
-            frames[i] = reading.over(_blended(reading.of(self.source.texture), frames[i], share))
+        for i, (mesh, share) in parts.items():
+            frames[i] = Morph(frames[i], mesh.skin, share).of(frames[i], mesh.skin)
         return from_pictures(frames, drawn.device)
 
     def lay_layers(self, drawn: Layers, params: FaceParams, *, within: Range) -> Layers:
-        """As `lay_over`, without a background, and what of it is head and person."""
+        """As `lay_over`, and what of it is head and person."""
         parts = self._parts(params, within)
         if not parts or drawn.person is None:
             return drawn
         frames = to_pictures(drawn.picture)
         masks = to_pictures(torch.cat([drawn.opacity, drawn.person, torch.zeros_like(drawn.person)], 1))
-        for i, (reading, share) in parts.items():
-            frames[i] = _blended(reading.of(self.source.texture), frames[i], share)
-            masks[i] = _blended(reading.of(self.layers), masks[i], share)
+        for i, (mesh, share) in parts.items():
+            morph = Morph(frames[i], mesh.skin, share)
+            frames[i], masks[i] = morph.of(frames[i], mesh.skin), morph.of(masks[i], mesh.reading.of(self.layers))
         head, person, _ = from_pictures(masks, drawn.picture.device).split(1, 1)
         return Layers(from_pictures(frames, drawn.picture.device), head, person)
 
-    def _parts(self, params: FaceParams, within: Range) -> dict[int, tuple[Reading, Picture]]:
-        """`meshwarp.parts_of` the frames that have some; mattes of the frames of a video would flicker."""
+    def _frame(self, params: FaceParams, index: int) -> MeshFrame:
+        """Kept until another one is asked for."""
+        if self._last is None or self._last.params is not params or self._last.index != index:
+            reading = meshwarp.read_skin(self.model, self.source, params, index)
+            self._last = MeshFrame(params, index, reading, reading.over(reading.of(self.source.texture)))
+        return self._last
+
+    def _parts(self, params: FaceParams, within: Range) -> dict[int, tuple[MeshFrame, Picture]]:
+        """`meshwarp.share_of` the frames that have some; mattes of the frames of a video would flicker."""
         own, parts = Face.of(self.portrait.params, 0), {}
         neck = neck_of(own, self.model.config.skull_depth)
         for i in range(len(params)):
@@ -88,12 +113,10 @@ class PortraitMesh:
             body = 0.0 if self.portrait.moving else neck_moved(neck, own.pose, pose, within)
             around = turned_away(own.pose, pose)
             if body or around or turned_back(own.pose, pose):
-                parts[i] = meshwarp.parts_of(self.model, self.source, params, i, body=body, around=around)
+                mesh = self._frame(params, i)
+                share = meshwarp.share_of(self.source, mesh.reading, params, i, body=body, around=around)
+                parts[i] = mesh, share
         return parts
-
-
-def _blended(mesh: Picture, drawn: Picture, share: Picture) -> Picture:
-    return np.asarray(cv2.blendLinear(mesh, drawn, share, 1 - share))
 
 
 @lru_cache(maxsize=1)

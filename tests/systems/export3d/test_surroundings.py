@@ -44,12 +44,16 @@ def bun(params: FaceParams) -> tuple[int, int]:
     return x, y
 
 
-def view(params: FaceParams, by: tuple[float, float] = (0.0, 0.0), *, made: float = 2.0) -> Fetched:
-    """An ellipsoid without the bun, fetched from `by` halves of the side away; what is drawn (`made`) is not shown."""
+MADE = torch.full((1, 3, SIZE, SIZE), 2.0)
+"""Brighter than anything in the portrait."""
+
+
+def view(params: FaceParams, by: tuple[float, float] = (0.0, 0.0)) -> Fetched:
+    """An ellipsoid without the bun, fetched from `by` halves of the side away."""
     side = 64
     opacity = silhouette(params.camera, side=side, grown=1.05)
     places = own_places(side, side)[None] + torch.tensor(by)[:, None, None]
-    return Fetched(torch.full((1, 3, side, side), made), torch.ones(1, 1, side, side), places, opacity, None)
+    return Fetched(torch.zeros(1, 3, side, side), torch.ones(1, 1, side, side), places, opacity, None)
 
 
 def colour(frame: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
@@ -61,7 +65,7 @@ def colour(frame: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
 def test_a_head_that_stays_leaves_the_portrait_as_it_is(portrait: Portrait) -> None:
     own = view(portrait.params)
     assert own.opacity is not None
-    frame = Surroundings(portrait, Matte.of(portrait), own.opacity).draw(own, portrait.params.camera)
+    frame = Surroundings(portrait, Matte.of(portrait), own.opacity).draw(own, portrait.params.camera, MADE)
     torch.testing.assert_close(frame, portrait.image, atol=0.01, rtol=0)
 
 
@@ -76,8 +80,37 @@ def test_hair_goes_with_the_head_and_the_wall_is_where_it_was(portrait: Portrait
     camera = camera_from_pose(rotation, moved, size, width=SIZE, height=SIZE)
     by = moved - rolled.translation
     now = rolled.replace(translation=moved, camera=camera, landmarks=rolled.landmarks + by[:, None])
-    frame = Surroundings(portrait, Matte.of(portrait), own.opacity).draw(view(now, (shift, 0.0)), camera)
+    frame = Surroundings(portrait, Matte.of(portrait), own.opacity).draw(view(now, (shift, 0.0)), camera, MADE)
     torch.testing.assert_close(colour(frame, bun(now)), torch.tensor(HAIR).float(), atol=25, rtol=0)
     torch.testing.assert_close(colour(frame, bun(portrait.params)), torch.tensor(WALL).float(), atol=25, rtol=0)
     assert torch.equal(frame[..., :12, -12:], portrait.image[..., :12, -12:])
     assert float(frame.max()) < 1.1, "what is drawn is nowhere needed"
+
+
+def test_what_cannot_be_fetched_is_what_was_made(portrait: Portrait) -> None:
+    own = view(portrait.params)
+    assert own.opacity is not None
+    own.share[..., :, 32:] = 0
+    frame = Surroundings(portrait, Matte.of(portrait), own.opacity).draw(own, portrait.params.camera, MADE)
+    x, y = portrait.params.landmarks[0, 5, :2].int().tolist()
+    torch.testing.assert_close(frame[..., y, x + 20], MADE[..., y, x + 20], atol=0.01, rtol=0)
+    assert float(frame[..., y, x - 20].max()) < 1
+
+
+def test_long_hair_does_not_tear_from_a_head_that_moves(portrait: Portrait) -> None:
+    """It hangs down to the shoulders on both sides; the head goes to the side by less than the hair is wide."""
+    params, shift = portrait.params, 0.2
+    picture = np.ascontiguousarray((portrait.image[0].movedim(0, -1) * 255).round().byte().numpy())
+    (left, top), (right, _) = (params.landmarks[0, i, :2].int().tolist() for i in (234, 454))
+    for x in (left - 12, right + 12):
+        cv2.rectangle(picture, (x - 18, top), (x + 18, SIZE), HAIR, -1)
+    long = Portrait(to_tensor(picture), params)
+    own = view(params)
+    assert own.opacity is not None
+    moved = params.translation + torch.tensor([[-shift * SIZE / 2, 0.0, 0.0]])
+    camera = camera_from_pose(params.rotation, moved, params.scale, width=SIZE, height=SIZE)
+    now = params.replace(translation=moved, camera=camera)
+    frame = Surroundings(long, Matte.of(long), own.opacity).draw(view(now, (shift, 0.0)), camera, MADE)
+    chin = int(params.landmarks[0, 152, 1])
+    left_behind = frame[0, :, chin - 18 : chin - 10, right + 12 : right + 20].mean()
+    assert float(left_behind) == pytest.approx(np.mean(HAIR) / 255, abs=0.05)

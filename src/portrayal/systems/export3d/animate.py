@@ -126,7 +126,8 @@ def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
     openings = _openings(model, source)
     for frame, view in enumerate(views(model, source, driving)):
         part = driving[frame : frame + 1]
-        picture, shown = picture_of(view, source, part.params.camera), shown_params(model, part)
+        shown = shown_params(model, part)
+        picture = picture_of(view, source, shown)
         if source.mesh is not None:
             picture = source.mesh.lay_over(picture, shown, within=BODY)
         yield picture if openings is None else openings.fill(picture, shown)
@@ -137,11 +138,12 @@ def _openings(model: Export3d, source: Export3dSource) -> Openings | None:
     return Openings.of(source.portrait, open_eyes=False) if model.config.renderer.openings else None
 
 
-def picture_of(view: View, source: Export3dSource, camera: Tensor) -> Tensor:
-    """(1, 3, h, w) float32 [0, 1] a view by a camera (1, 25) in the size of the portrait."""
+def picture_of(view: View, source: Export3dSource, params: FaceParams) -> Tensor:
+    """(1, 3, h, w) float32 [0, 1] a view of one frame in the size of the portrait."""
     picture = source.portrait.image
-    if view.fetched is not None and source.surroundings is not None:
-        return source.surroundings.draw(view.fetched, camera).clamp(0, 1)
+    if view.fetched is not None and source.surroundings is not None and source.mesh is not None:
+        made = source.mesh.draw(params)
+        return source.surroundings.draw(view.fetched, params.camera, made).clamp(0, 1)
     if view.fetched is not None:
         return view.fetched.over(picture).clamp(0, 1)
     size = picture.shape[-2:]
@@ -193,7 +195,8 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
     openings = _openings(model, source)
     for frame, view in enumerate(views(model, source, driving)):
         part = driving[frame : frame + 1]
-        layers, shown = _layers_of(view, source, part.params), shown_params(model, part)
+        shown = shown_params(model, part)
+        layers = _layers_of(view, source, shown)
         if source.mesh is not None:
             layers = source.mesh.lay_layers(layers, shown, within=BODY)
         if openings is not None:
@@ -203,7 +206,7 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
 
 def _layers_of(view: View, source: Export3dSource, params: FaceParams) -> Layers:
     """A view of one frame and its masks, without the mesh and the openings."""
-    picture = picture_of(view, source, params.camera)
+    picture = picture_of(view, source, params)
     if source.surroundings is not None and view.fetched is not None:
         return Layers(picture, *(x.clamp(0, 1) for x in source.surroundings.person(view.fetched, params.camera)))
     size = source.portrait.image.shape[-2:]

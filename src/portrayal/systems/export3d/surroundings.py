@@ -2,7 +2,9 @@
 
 Beyond the paper (S 1.7 names its background as a limit). A turning head shows what it hid in the portrait. There the
 network has only hues, so its place is filled in from beside it (`media.fill`). The density ends where hair gets thin;
-the rest of the hair would stay behind as a ghost, so it goes with the head, as flat as the picture has it.
+the rest of the hair would stay behind as a ghost, so it goes with the head, as flat as the picture has it, and less and
+less of it the farther down it hangs. Where nothing can be fetched, the network's colours are not shown, but what is
+handed over instead (`portrait_mesh`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ CROWN = (0.0, 0.35, -0.06)
 """World units: above `MIDDLE`, for the direction and the size of a head in a picture."""
 HAIR = (1.8, 2.4)
 """Radii in the half axes of a head's rough shape, up to which hair goes with the head and from which on it stays."""
+HANGS = (0.5, 0.95)
+"""In the heights of a `Matte`: hair above the first goes with the head, below the second it lies on shoulders."""
 GONE = (0.05, 0.4)
 """Less of a head in a place than in the portrait: up to this it is still there, from this on the place is uncovered."""
 STILL = 0.1
@@ -43,25 +47,36 @@ class Surroundings:
         """
         self._camera, self._image = portrait.params.camera, portrait.image
         self._head, self._soft = matte.head, matte.soft
+        self._hair, self._heights = matte.hair, matte.heights[None, None]
         self._body = torch.cat([matte.body * matte.throat, matte.body], 1)
         self._size = portrait.image.shape[2:]
         self._bare = without_head(portrait, matte)
         self._own = self._head * torch.maximum(_resized(opacity, self._head.shape[2:]), self._near(self._camera))
 
-    def draw(self, view: Fetched, camera: Tensor) -> Tensor:
-        """A view in the size of the portrait (1, 3, h, w), about [0, 1]."""
+    def draw(self, view: Fetched, camera: Tensor, made: Tensor) -> Tensor:
+        """A view in the size of the portrait (1, 3, h, w), about [0, 1].
+
+        Args:
+            made: (1, 3, h, w) what is to be seen where nothing can be fetched.
+        """
         assert view.opacity is not None  # it has a background
         still = own_places(*view.opacity.shape[2:]).to(view.opacity)[None]
         bent = still if view.behind is None else view.behind
         own = sample(self._own, bent)
         turned = self._turned(camera)
-        enlarged = (view.made, view.share, view.opacity, own, self._strands(turned, camera))
-        made, share, head, own, strands = (_resized(x, self._size) for x in enlarged)
+        hanging = self._hanging(turned, bent)
+        hair = sample(self._hair, hanging) * self._near(camera)
+        enlarged = (made, view.share, view.opacity, own, self._strands(turned, camera), hair)
+        made, share, head, own, strands, hair = (_resized(x, self._size) for x in enlarged)
         gone = rising(own - torch.maximum(head, strands), *GONE)
         frame = self._image.clone()
+
+        def uncovered(at: Window) -> Tensor:
+            return torch.lerp(sample(self._bare, bent, at), sample(self._image, hanging, at), hair[..., *at])
+
         elsewhere = _resized((bent - still).abs().amax(1, keepdim=True), self._size) * self._size[0]
         _lay(frame, (elsewhere > STILL).float(), lambda at: sample(self._image, bent, at))
-        _lay(frame, gone, lambda at: sample(self._bare, bent, at))
+        _lay(frame, gone, uncovered)
         _lay(frame, strands, lambda at: sample(self._image, turned, at))
         _lay(frame, head, lambda at: sample(self._image, view.places, at))
         # Beside the head nothing is left to be drawn.
@@ -87,6 +102,13 @@ class Surroundings:
         places = own_places(*self._head.shape[2:]).to(camera)
         moved = (torch.complex(places[0], places[1]) - start) * turn + own_start
         return torch.stack([moved.real, moved.imag])[None]
+
+    @in_float32
+    def _hanging(self, turned: Tensor, bent: Tensor) -> Tensor:
+        """(1, 2, n, n) where the portrait shows what hangs from a head: less and less moved with it farther down."""
+        heights, size = sample(self._heights, turned), turned.shape[2:]
+        still, larger = (own_places(*n).to(bent)[None] for n in (bent.shape[2:], size))
+        return torch.lerp(turned, larger + _resized(bent - still, size), rising(heights, *HANGS))
 
     @in_float32
     def _strands(self, turned: Tensor, camera: Tensor) -> Tensor:

@@ -156,7 +156,12 @@ def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterato
 def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Picture:
     """One frame: (h, w, 3) float32 [0, 1]."""
     reading = read_skin(model, source, params, index)
-    frame = reading.over(reading.of(source.texture))
+    return with_insides(source, reading.over(reading.of(source.texture)), params, index)
+
+
+def with_insides(source: MeshwarpSource, skin: Picture, params: FaceParams, index: int) -> Picture:
+    """Frame `index` of its skin (h, w, 3), eyes and mouth."""
+    frame = skin.copy()
     draw_insides(frame, source.insides, Face.of(params, index))
     return frame
 
@@ -184,23 +189,25 @@ def carry(
     return moved, reading.density * zoom**2
 
 
-def parts_of(
-    model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int, *, body: float, around: float
-) -> tuple[Reading, Picture]:
-    """For what else draws the portrait as in frame `index`: where the mesh reads it, and (h, w) in [0, 1] what is to be
-    the mesh's: of a face, what the portrait does not show.
+def share_of(
+    source: MeshwarpSource, reading: Reading, params: FaceParams, index: int, *, body: float, around: float
+) -> Picture:
+    """For what else draws the portrait as in frame `index`: (h, w) in [0, 1] what is to be the mesh's; of a face, what
+    the portrait does not show.
 
     Args:
-        body: in [0, 1], how far neck and shoulders are, too.
+        body: in [0, 1], how far neck, shoulders and what is behind the person are, too.
         around: in [0, 1], how far everything is that is not face.
     """
-    reading, size = read_skin(model, source, params, index), source.texture.shape[:2]
+    size = source.texture.shape[:2]
     share = np.zeros(size, np.float32) if reading.twin is None else reading.twin.around(size, reading.step)
     if body:
         share = np.maximum(share, body * reading.of(source.behind.body))
     if around:
         share = np.maximum(share, around * (1 - face_mask(to_array(params.landmarks[index]), size)))
-    return replace(reading, apart=max(body, around) * reading.apart), share
+    if reading.apart and (body or around):
+        share = 1 - (1 - share) * (1 - max(body, around) * (1 - reading.front))
+    return share
 
 
 @dataclass(frozen=True)
@@ -225,15 +232,15 @@ class Reading:
         """(h, w, 3) a picture as the frame moves it, before the background, which stays."""
         if not self.apart:
             return moved
-        return np.asarray(cv2.blendLinear(moved, self.behind.picture, self._front, 1 - self._front))
+        return np.asarray(cv2.blendLinear(moved, self.behind.picture, self.front, 1 - self.front))
 
     def alone(self, mask: Picture) -> Picture:
         """(h, w, 3) a mask as the frame moves it; nothing is behind it."""
         moved = self.of(mask)
-        return moved * self._front[..., None] if self.apart else moved
+        return moved * self.front[..., None] if self.apart else moved
 
     @cached_property
-    def _front(self) -> Picture:
+    def front(self) -> Picture:
         """(h, w) in [0, 1]: what is not background."""
         front: Picture = 1 - self.apart * (1 - self.of(self.behind.front))
         return front

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrayal.face.topology import LEFT_EYE, RIGHT_EYE
+from portrayal.media.head import fill_hull
 from portrayal.systems.meshwarp.layers import Array, smoothstep, to_array
-from portrayal.systems.meshwarp.outline import OVAL, beyond_oval, fill_hull, skull_outline
+from portrayal.systems.meshwarp.outline import OVAL, beyond_oval, skull_outline
 from portrayal.types import FaceParams
 
 FACE_POINTS = 468

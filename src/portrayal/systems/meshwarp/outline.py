@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from portrayal.face.topology import FACE_OVAL
+from portrayal.media.head import fill_hull
 from portrayal.systems.meshwarp.layers import Array, Picture
 
 OVAL = np.array(FACE_OVAL)
@@ -56,9 +57,3 @@ def skull_outline(centre: Array) -> Array:
     around = centre + np.stack([0.95 * np.cos(turn), -0.09 + 1.15 * np.sin(turn), np.zeros(48)], 1)
     above: Array = around[around[:, 1] < centre[1] + 0.66]
     return above
-
-
-def fill_hull(mask: Picture, points: Array, value: float) -> None:
-    """Fill the convex hull of points (n, 2) in a mask (h, w), in place."""
-    hull: Any = cv2.convexHull(points.astype(np.float32))
-    cv2.fillPoly(mask, [np.round(hull).astype(np.int32)], value)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrayal.face.topology import MIRROR
+from portrayal.media.head import fill_hull
 from portrayal.systems.meshwarp.layers import Array, Picture, smoothstep
 from portrayal.systems.meshwarp.mesh import FACE_POINTS, Face, Pose
-from portrayal.systems.meshwarp.outline import OVAL, fill_hull
+from portrayal.systems.meshwarp.outline import OVAL
 from portrayal.systems.meshwarp.raster import read_source, texture_density
 
 ASIDE = (0.06, 0.16)
