@@ -103,20 +103,20 @@ class Matte:
     @property
     def head(self) -> Tensor:
         """(1, 1, SIDE, SIDE) in [0, 1]: the head with its hair, a little generously; neither neck nor hair on it."""
-        return self._grown * torch.maximum(self.above, self._softened(self.face) * (self.heights < CHIN))
+        return self.grown * torch.maximum(self.above, self._softened(self.face) * (self.heights < CHIN))
 
     @cached_property
-    def hair(self) -> Tensor:
-        """(1, 1, SIDE, SIDE) in [0, 1]: as `head`, and what hangs from it, but not the face."""
-        return self._grown * (1 - self._softened(_larger(self.face)))
+    def skin(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: the face, a little generously."""
+        return self._softened(_larger(self.face))
 
     def hidden(self, size: torch.Size) -> NDArray[np.bool_]:
         """(h, w) of `size`: where a head is, generously; what is below the chin is neck and is none of it."""
-        return _covered(self._grown * (self.heights < NECK), size)
+        return _covered(self.grown * (self.heights < NECK), size)
 
     def in_front(self, size: torch.Size) -> NDArray[np.bool_]:
         """(h, w) of `size`: where the person is, generously, with neck and shoulders as far as they are known."""
-        return _covered(self._grown, size)
+        return _covered(self.grown, size)
 
     @property
     def below(self) -> Tensor:
@@ -126,10 +126,11 @@ class Matte:
     @property
     def front(self) -> Tensor:
         """(1, 1, SIDE, SIDE) in [0, 1]: head and hair, a little generously, and everything below the chin."""
-        return torch.maximum(self._grown, self.below)
+        return torch.maximum(self.grown, self.below)
 
     @cached_property
-    def _grown(self) -> Tensor:
+    def grown(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: as `soft`, a little generously."""
         return self._softened(_larger(self.person))
 
     def _softened(self, mask: NDArray[np.bool_]) -> Tensor:

@@ -26,8 +26,11 @@ CROWN = (0.0, 0.35, -0.06)
 """World units: above `MIDDLE`, for the direction and the size of a head in a picture."""
 HAIR = (1.8, 2.4)
 """Radii in the half axes of a head's rough shape, up to which hair goes with the head and from which on it stays."""
-HANGS = (0.5, 0.95)
-"""In the heights of a `Matte`: hair above the first goes with the head, below the second it lies on shoulders."""
+HANGS, LIES = (0.5, 0.95), (0.95, 1.1)
+"""In the heights of a `Matte`: above the first all goes with the head, below the second hair goes as shoulders do, and
+is theirs below the last one."""
+STAYS = (0.005, 0.02)
+"""Half pictures: a jaw that has moved from its shoulders by more than the second is not drawn where it was."""
 GONE = (0.05, 0.4)
 """Less of a head in a place than in the portrait: up to this it is still there, from this on the place is uncovered."""
 STILL = 0.1
@@ -47,7 +50,7 @@ class Surroundings:
         """
         self._camera, self._image = portrait.params.camera, portrait.image
         self._head, self._soft = matte.head, matte.soft
-        self._hair, self._heights = matte.hair, matte.heights[None, None]
+        self._person, self._skin, self._heights = matte.grown, matte.skin, matte.heights[None, None]
         self._body = torch.cat([matte.body * matte.throat, matte.body], 1)
         self._size = portrait.image.shape[2:]
         self._bare = without_head(portrait, matte)
@@ -63,21 +66,15 @@ class Surroundings:
         still = own_places(*view.opacity.shape[2:]).to(view.opacity)[None]
         bent = still if view.behind is None else view.behind
         own = sample(self._own, bent)
-        turned = self._turned(camera)
-        hanging = self._hanging(turned, bent)
-        hair = sample(self._hair, hanging) * self._near(camera)
-        enlarged = (made, view.share, view.opacity, own, self._strands(turned, camera), hair)
-        made, share, head, own, strands, hair = (_resized(x, self._size) for x in enlarged)
+        hanging, strands = self._strands(camera, bent)
+        enlarged = (made, view.share, view.opacity, own, strands)
+        made, share, head, own, strands = (_resized(x, self._size) for x in enlarged)
         gone = rising(own - torch.maximum(head, strands), *GONE)
         frame = self._image.clone()
-
-        def uncovered(at: Window) -> Tensor:
-            return torch.lerp(sample(self._bare, bent, at), sample(self._image, hanging, at), hair[..., *at])
-
         elsewhere = _resized((bent - still).abs().amax(1, keepdim=True), self._size) * self._size[0]
         _lay(frame, (elsewhere > STILL).float(), lambda at: sample(self._image, bent, at))
-        _lay(frame, gone, uncovered)
-        _lay(frame, strands, lambda at: sample(self._image, turned, at))
+        _lay(frame, gone, lambda at: sample(self._bare, bent, at))
+        _lay(frame, strands, lambda at: sample(self._image, hanging, at))
         _lay(frame, head, lambda at: sample(self._image, view.places, at))
         # Beside the head nothing is left to be drawn.
         return torch.lerp(made, frame, torch.maximum(share, torch.maximum(gone, 1 - head)))
@@ -85,8 +82,9 @@ class Surroundings:
     def person(self, view: Fetched, camera: Tensor) -> tuple[Tensor, Tensor]:
         """(1, 1, h, w) in [0, 1] each: what of a view is head or hair that goes with it; with neck and shoulders."""
         assert view.opacity is not None  # it has a background
-        body = self._body if view.behind is None else sample(self._body, view.behind)
-        strands = self._strands(self._turned(camera), camera)
+        still = own_places(*view.opacity.shape[2:]).to(view.opacity)[None]
+        bent = still if view.behind is None else view.behind
+        body, (_, strands) = sample(self._body, bent), self._strands(camera, bent)
         fetched = F.grid_sample(self._soft, view.places.movedim(1, -1), padding_mode="border", align_corners=False)
         drawn = view.opacity * torch.lerp(torch.ones_like(fetched), fetched, view.share)
         drawn, strands, body = (_resized(x, self._size) for x in (drawn, strands, body))
@@ -104,16 +102,18 @@ class Surroundings:
         return torch.stack([moved.real, moved.imag])[None]
 
     @in_float32
-    def _hanging(self, turned: Tensor, bent: Tensor) -> Tensor:
-        """(1, 2, n, n) where the portrait shows what hangs from a head: less and less moved with it farther down."""
+    def _strands(self, camera: Tensor, bent: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, 2, n, n) where the portrait shows what moves with the head, below less and less than `_turned`, and
+        (1, 1, n, n) how much of it is head or hair."""
+        turned = self._turned(camera)
         heights, size = sample(self._heights, turned), turned.shape[2:]
+        low = rising(heights, *HANGS)
         still, larger = (own_places(*n).to(bent)[None] for n in (bent.shape[2:], size))
-        return torch.lerp(turned, larger + _resized(bent - still, size), rising(heights, *HANGS))
-
-    @in_float32
-    def _strands(self, turned: Tensor, camera: Tensor) -> Tensor:
-        """(1, 1, n, n) how much of `_turned` is head or hair."""
-        return sample(self._head, turned) * self._near(camera)
+        hanging = torch.lerp(turned, larger + _resized(bent - still, size), low)
+        elsewhere = rising((hanging - turned).norm(dim=1, keepdim=True), *STAYS)
+        hair = sample(self._person, hanging) * (1 - sample(self._skin, hanging) * elsewhere)
+        hair = hair * (1 - rising(heights, *LIES))
+        return hanging, torch.lerp(sample(self._head, turned), hair, low) * self._near(camera)
 
     def _near(self, camera: Tensor) -> Tensor:
         """(1, 1, n, n): 1 near the head of a camera, 0 away from it."""
