@@ -64,6 +64,11 @@ class PortraitMesh:
         frame = meshwarp.with_insides(self.source, self._frame(params, 0).skin, params, 0)
         return from_pictures(frame[None], self.portrait.image.device)
 
+    def person(self, params: FaceParams) -> Tensor:
+        """(1, 1, h, w) in [0, 1]: what of `draw` is the person."""
+        shown = self._frame(params, 0).reading.alone(self.layers)
+        return from_pictures(shown[None], self.portrait.image.device)[:, 1:2]
+
     def lay_over(self, drawn: Tensor, params: FaceParams, *, within: Range) -> Tensor:
         """What a network draws of t frames (t, 3, h, w), as large as the portrait, with parts of the mesh: neck and
         shoulders of a head that has moved far, what is around the face where it has turned, and of the face what the

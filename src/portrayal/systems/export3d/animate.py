@@ -207,8 +207,9 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
 def _layers_of(view: View, source: Export3dSource, params: FaceParams) -> Layers:
     """A view of one frame and its masks, without the mesh and the openings."""
     picture = picture_of(view, source, params)
-    if source.surroundings is not None and view.fetched is not None:
-        return Layers(picture, *(x.clamp(0, 1) for x in source.surroundings.person(view.fetched, params.camera)))
+    if source.surroundings is not None and source.mesh is not None and view.fetched is not None:
+        masks = source.surroundings.person(view.fetched, params.camera, source.mesh.person(params))
+        return Layers(picture, *(x.clamp(0, 1) for x in masks))
     size = source.portrait.image.shape[-2:]
     places = pixel_centres(size, source.portrait.image.device)
     opacity = F.interpolate(view.opacity[:, None].float(), size, mode="bilinear", align_corners=False)

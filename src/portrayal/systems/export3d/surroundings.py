@@ -79,15 +79,21 @@ class Surroundings:
         # Beside the head nothing is left to be drawn.
         return torch.lerp(made, frame, torch.maximum(share, torch.maximum(gone, 1 - head)))
 
-    def person(self, view: Fetched, camera: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, 1, h, w) in [0, 1] each: what of a view is head or hair that goes with it; with neck and shoulders."""
+    def person(self, view: Fetched, camera: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, 1, h, w) in [0, 1] each: what of a view is head or hair that goes with it; with neck and shoulders.
+
+        Args:
+            made: (1, 1, h, w) in [0, 1] what is person where nothing can be fetched.
+        """
         assert view.opacity is not None  # it has a background
         still = own_places(*view.opacity.shape[2:]).to(view.opacity)[None]
         bent = still if view.behind is None else view.behind
-        body, (_, strands) = sample(self._body, bent), self._strands(camera, bent)
+        body, (hanging, strands) = sample(self._body, bent), self._strands(camera, bent)
+        strands = torch.minimum(strands, sample(self._soft, hanging))  # what is laid over the portrait is generous
         fetched = F.grid_sample(self._soft, view.places.movedim(1, -1), padding_mode="border", align_corners=False)
-        drawn = view.opacity * torch.lerp(torch.ones_like(fetched), fetched, view.share)
-        drawn, strands, body = (_resized(x, self._size) for x in (drawn, strands, body))
+        enlarged = (view.opacity, view.share, fetched, strands, body, made)
+        opacity, share, fetched, strands, body, made = (_resized(x, self._size) for x in enlarged)
+        drawn = opacity * torch.lerp(made, fetched, share)
         neck, body = body.split(1, 1)
         head = torch.maximum(drawn, torch.maximum(strands, neck))
         return head, torch.maximum(head, body)
