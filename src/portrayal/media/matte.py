@@ -172,10 +172,10 @@ def _person(
     portrait: Portrait, face: NDArray[np.bool_], height: NDArray[np.float32], across: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
     size = (SIDE, SIDE)
-    picture = F.interpolate(portrait.image, size, mode="bilinear", align_corners=False, antialias=True)
+    picture = to_uint8(F.interpolate(portrait.image, size, mode="bilinear", align_corners=False, antialias=True))[0]
     radius = head_distance(portrait.params.camera, side=SIDE)[0, 0].sqrt().cpu().numpy()
     labels = np.full(size, cv2.GC_PR_BGD, np.uint8)
-    apart = ~_alike(to_uint8(picture)[0], (radius > BACKDROP) & (height < NECK), (radius < SURE) & (height < JAWS))
+    apart = ~_alike(picture, (radius > BACKDROP) & (height < NECK), (radius < SURE) & (height < JAWS))
     labels[(radius < LIKELY) & ((height < JAWS) | apart)] = cv2.GC_PR_FGD
     labels[(height > NECK) & apart] = cv2.GC_PR_FGD
     labels[(height > NECK) & (np.abs(across) < THROAT)] = cv2.GC_FGD
@@ -187,7 +187,7 @@ def _person(
     if FEWEST < count < labels.size - FEWEST:
         cv2.setRNGSeed(0)  # its clusters begin at random
         models = np.zeros((2, 1, 65))
-        cv2.grabCut(to_uint8(picture)[0], labels, None, models[0], models[1], ROUNDS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(picture, labels, None, models[0], models[1], ROUNDS, cv2.GC_INIT_WITH_MASK)
     person = np.isin(labels, PERSON)
     return np.asarray(cv2.morphologyEx(person.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
 

@@ -63,8 +63,7 @@ class Surroundings:
             made: (1, 3, h, w) what is to be seen where nothing can be fetched.
         """
         assert view.opacity is not None  # it has a background
-        still = own_places(*view.opacity.shape[2:]).to(view.opacity)[None]
-        bent = still if view.behind is None else view.behind
+        still, bent = _behind(view)
         own = sample(self._own, bent)
         hanging, strands = self._strands(camera, bent)
         enlarged = (made, view.share, view.opacity, own, strands)
@@ -86,8 +85,7 @@ class Surroundings:
             made: (1, 1, h, w) in [0, 1] what is person where nothing can be fetched.
         """
         assert view.opacity is not None  # it has a background
-        still = own_places(*view.opacity.shape[2:]).to(view.opacity)[None]
-        bent = still if view.behind is None else view.behind
+        _, bent = _behind(view)
         body, (hanging, strands) = sample(self._body, bent), self._strands(camera, bent)
         strands = torch.minimum(strands, sample(self._soft, hanging))  # what is laid over the portrait is generous
         fetched = F.grid_sample(self._soft, view.places.movedim(1, -1), padding_mode="border", align_corners=False)
@@ -125,6 +123,12 @@ class Surroundings:
         """(1, 1, n, n): 1 near the head of a camera, 0 away from it."""
         distance = head_distance(camera, side=self._head.shape[-1])
         return 1 - rising(distance.clamp_min(0).sqrt(), *HAIR)
+
+
+def _behind(view: Fetched) -> tuple[Tensor, Tensor]:
+    """(1, 2, n, n) each: the places of a view's pixels, and those in the portrait of what is behind the head there."""
+    still = own_places(*view.places.shape[2:]).to(view.places)[None]
+    return still, still if view.behind is None else view.behind
 
 
 def _resized(x: Tensor, size: torch.Size) -> Tensor:
