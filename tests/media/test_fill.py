@@ -50,7 +50,7 @@ def test_what_is_in_front_does_not_go_on_in_the_hole() -> None:
     assert red[1] < 0.01 < red[0]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None)
 @given(st.integers(10, 190), st.integers(10, 110), st.integers(1, 90), st.tuples(*[st.integers(0, 255)] * 3))
 def test_before_a_plain_wall_everything_becomes_the_wall(x: int, y: int, radius: int, colour: tuple[int, ...]) -> None:
     wall = np.broadcast_to(np.array(colour, np.uint8), (120, 200, 3))
