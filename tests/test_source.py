@@ -15,7 +15,7 @@ from portrayal.face.tracker import load_tracker
 from portrayal.media.crop import points_to_crop, points_to_picture
 from portrayal.media.video import read_frames
 from portrayal.rendering import row_size, side_by_side
-from portrayal.source import CROP_SIDES, Sitter, open_source
+from portrayal.source import CROP_SIDES, Sitter, cut_portrait, open_source, portrait_of, sitter_of
 
 
 def open_it(path: Path, *, face: str = "largest", size: int | None = None, crop: bool = False) -> Sitter:
@@ -48,6 +48,19 @@ def test_faces_are_looked_for_before_a_picture_is_reduced(small_portrait: Path, 
     torch.testing.assert_close(places[1], places[0] / 4, atol=0.02, rtol=0)
     (before,), (after,) = ([face.params for face in s.faces] for s in (large, small))
     torch.testing.assert_close(after.rotation, before.rotation)
+
+
+def test_the_head_of_a_tight_picture_is_closed_but_not_a_videos(small_portrait: Path) -> None:
+    picture = np.asarray(Image.open(small_portrait).convert("RGB"))
+    (face,) = open_it(small_portrait).faces
+    brows = int(points_to_picture(face.params.landmarks[0, [105, 334], :2], face.crop)[:, 1].min())
+    tight = sitter_of("tight", picture[max(0, brows - 25) :], tracker=load_tracker("cpu"))
+    moving = cut_portrait(tight.picture, tight.faces[0], 0, moving=True)
+    closed = portrait_of(tight)
+    bar = (moving.image[..., 0, :] - moving.image[..., 8, :]).abs().amax()
+    assert bar == 0
+    assert (closed.image[..., 0, :] - moving.image[..., 0, :]).abs().amax() > 0.1
+    assert (closed.image == moving.image).float().mean() > 0.5
 
 
 def test_masks_of_neighbours_share_every_pixel(small_portrait: Path, tmp_path: Path) -> None:

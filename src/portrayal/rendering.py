@@ -20,15 +20,15 @@ from portrayal.face.smooth import jitter_score, smooth_params
 from portrayal.media.background import cover, without_heads
 from portrayal.media.crop import apply_crop, scaling
 from portrayal.media.depth import PlacedDepth, UInt16, depth_picture
-from portrayal.media.image import UInt8, to_tensor, to_uint8
+from portrayal.media.image import UInt8, to_uint8
 from portrayal.media.paste import Mask, Paster
 from portrayal.motion.reference import reference_frame
 from portrayal.motion.retarget import retarget
 from portrayal.options import AnimateOptions
 from portrayal.room import make_room
-from portrayal.source import Sitter, SourceFace
+from portrayal.source import Sitter, SourceFace, cut_portrait
 from portrayal.tracking import Progress, silent
-from portrayal.types import Driving, Portrait, Source, System, move
+from portrayal.types import Driving, Source, System, move
 
 PANEL_HEIGHT = 720
 """Largest height of a side-by-side picture in pixels."""
@@ -246,18 +246,14 @@ class Renderer:
         if source is None:
             # What takes long is kept on the disk and must be the same for all motions.
             given = face.tight if face.tight and "tuning" in self.system.CAPABILITIES else face
-            portrait = self._portrait(picture, given, frame)
+            moving = self.sitter.picture is None
+            portrait = cut_portrait(picture, given, frame, moving=moving)
             source = encode_portrait(self.system, self.model, portrait, previous=previous, progress=self.progress)
             if given is not face:
-                roomy = self._portrait(picture, face, frame)
+                roomy = cut_portrait(picture, face, frame, moving=moving)
                 source = replace(source, portrait=move(roomy, model_device(self.model)))
         self.notes.extend(note for note in source.notes() if note not in self.notes)
         return source
-
-    def _portrait(self, picture: UInt8, face: SourceFace, frame: int) -> Portrait:
-        """One face of source frame `frame` in its crop."""
-        moving = self.sitter.picture is None
-        return Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame], moving)
 
     @torch.no_grad()
     def _crops(self, source: Source, driving: Driving) -> Iterator[Drawn]:

@@ -17,6 +17,7 @@ from PIL import Image
 from portrayal.errors import InputError
 from portrayal.face.smooth import smooth_params
 from portrayal.face.tracker import Tracker
+from portrayal.media.beyond import close_head
 from portrayal.media.crop import (
     Crop,
     apply_crop,
@@ -167,8 +168,17 @@ def sitter_of_avatar(path: Path, encoded: Source, *, face: str, size: int | None
 def portrait_of(sitter: Sitter, face: int = 0) -> Portrait:
     """The crop of one face of a source picture, for a system."""
     assert sitter.picture is not None
-    chosen = sitter.faces[face]
-    return Portrait(to_tensor(apply_crop(sitter.picture, chosen.crop)), chosen.params)
+    return cut_portrait(sitter.picture, sitter.faces[face], 0)
+
+
+def cut_portrait(picture: UInt8, face: SourceFace, frame: int, *, moving: bool = False) -> Portrait:
+    """One face of source frame `frame`, a `picture` (h, w, 3), in its crop.
+
+    Args:
+        moving: as in `Portrait`; what a video's border cuts is repeated, since a head that is completed would flicker.
+    """
+    portrait = Portrait(to_tensor(apply_crop(picture, face.crop)), face.params[frame], moving)
+    return portrait if moving else close_head(portrait, face.crop, (picture.shape[1], picture.shape[0]))
 
 
 def _fit(picture: UInt8, size: int | None) -> UInt8:

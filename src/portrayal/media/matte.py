@@ -73,11 +73,15 @@ class Matte:
     shoulders are upright: 1 in the picture's row of the oval's lowest point, too."""
 
     @classmethod
-    def of(cls, portrait: Portrait) -> Matte:
-        """Find the person in a portrait (b = 1)."""
+    def of(cls, portrait: Portrait, *, unseen: float = UNSEEN) -> Matte:
+        """Find the person in a portrait (b = 1).
+
+        Args:
+            unseen: as `UNSEEN`; `AWAY` to have what the picture's border repeats of hair.
+        """
         heights, across = _oval_places(portrait)
         face = _face(portrait)
-        return cls(_person(portrait, face, heights.cpu().numpy(), across.cpu().numpy()), face, heights)
+        return cls(_person(portrait, face, heights.cpu().numpy(), across.cpu().numpy(), unseen), face, heights)
 
     @cached_property
     def soft(self) -> Tensor:
@@ -169,7 +173,11 @@ def _covered(mask: Tensor, size: torch.Size) -> NDArray[np.bool_]:
 
 
 def _person(
-    portrait: Portrait, face: NDArray[np.bool_], height: NDArray[np.float32], across: NDArray[np.float32]
+    portrait: Portrait,
+    face: NDArray[np.bool_],
+    height: NDArray[np.float32],
+    across: NDArray[np.float32],
+    unseen: float,
 ) -> NDArray[np.bool_]:
     size = (SIDE, SIDE)
     picture = to_uint8(F.interpolate(portrait.image, size, mode="bilinear", align_corners=False, antialias=True))[0]
@@ -180,7 +188,7 @@ def _person(
     labels[(height > NECK) & apart] = cv2.GC_PR_FGD
     labels[(height > NECK) & (np.abs(across) < THROAT)] = cv2.GC_FGD
     labels[(height < NECK) & (radius > AWAY)] = cv2.GC_BGD
-    labels[(height < NECK) & (radius > UNSEEN) & _outside(portrait.image)] = cv2.GC_BGD
+    labels[(height < NECK) & (radius > unseen) & _outside(portrait.image)] = cv2.GC_BGD
     labels[(radius < SURE) & (height < JAWS)] = cv2.GC_FGD
     labels[face] = cv2.GC_FGD
     count = np.isin(labels, PERSON).sum()
