@@ -155,11 +155,11 @@ def shut_lids(source: Array, driving: Array) -> Array:
     for contour, corners, _ in EYES:
         now = lid_distance(driving, contour) / max(_width(driving, corners), 1e-6)
         before = lid_distance(source, contour) / max(_width(source, corners), 1e-6)
-        limit = min(0.16, 0.8 * before)
-        if now >= limit:
+        limit = min(0.16, 0.8 * max(before, 0.0))
+        if now >= min(limit, before):
             continue
         floor = min(SHUT, 0.35 * before)
-        keep = max(0.0, (now - floor) / (limit - floor)) * limit / max(now, 1e-6)  # 0 where they cross
+        keep = max(0.0, (now - floor) / (limit - floor)) * limit / max(now, 1e-6) if now > 0 else 0.0  # 0: they cross
         if out is driving:
             out = driving.copy()
         lower, upper = np.array(contour[1:8]), np.array(contour[:8:-1])
