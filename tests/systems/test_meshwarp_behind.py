@@ -100,3 +100,17 @@ def test_a_neck_that_rises_far_keeps_its_length(haired: Portrait, source: animat
     before = collar(haired.image, chin[1] - 4, chin[0] - 30)
     frame = picture(MODEL, source, shifted(haired.params, 0, -rise))
     assert collar(frame, chin[1] - 4 - rise, chin[0] - 30) == pytest.approx(before, abs=0.25 * rise)
+
+
+def test_a_head_takes_none_of_its_wall_along(haired: Portrait) -> None:
+    """It goes to the side over a wall that is dark; where it was, it was bright."""
+    x, y = haired.params.landmarks[0, 5, :2].int().tolist()
+    image = haired.image.clone()
+    wall = ~((haired.image - haired.image[..., :1, :1]).abs().amax(1, keepdim=True) > 0.35)
+    wall = wall.expand_as(image) & (torch.arange(SIZE) >= 0)
+    image[wall] = 1.0
+    image[..., x + 85 :] = torch.tensor([0.0, 0.5, 0.0]).view(1, 3, 1, 1)
+    bright = meshwarp.encode_source(MODEL, replace(haired, image=image))
+    frame = picture(MODEL, bright, shifted(haired.params, 70, 0))[0]
+    row = frame[:, y - 60, x + 85 :]
+    assert float(row.amin(0).max()) < 0.6, "no white beside the hair"

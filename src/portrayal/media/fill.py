@@ -38,7 +38,7 @@ def fill_in(picture: UInt8, hidden: Mask, foreign: Mask | None = None, *, smooth
     part, hole = picture[window], hidden[window]
     strange = np.zeros_like(hole) if foreign is None else foreign[window] & ~hole
     shown = np.float32(1 / 255) * part
-    behind = _membrane(shown, hole | strange)
+    behind = membrane(shown, hole | strange)
     completed = None if smooth else complete(shown, hole, strange, behind)
     if completed is None:
         filled = behind
@@ -68,10 +68,10 @@ def _seam(off: Array, hole: Mask, copied: Mask) -> Array:
     if not rim.any():
         return np.zeros_like(off)
     fade = (1 - depth / (SEAM * depth.max())).clip(0, 1)
-    return _membrane(off, ~rim) * fade[..., None]
+    return membrane(off, ~rim) * fade[..., None]
 
 
-def _membrane(picture: Array, hidden: Mask) -> Array:
+def membrane(picture: Array, hidden: Mask) -> Array:
     """As smooth as what is around allows; from coarse to fine, at each resolution the unknown is the mean around it."""
     known = np.where(hidden, np.float32(UNKNOWN), np.float32(1))
     usual = np.average(picture, axis=(0, 1), weights=known).astype(np.float32)

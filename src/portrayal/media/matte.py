@@ -99,10 +99,10 @@ class Matte:
         return ((NECK + STUMP - self.heights) / STUMP).clamp(0, 1)[None, None]
 
     @property
-    def body(self) -> Tensor:
-        """(1, 1, SIDE, SIDE) in [0, 1]: neck and shoulders, with hair on them, as far as the colours tell. They begin
-        above the chin, since a head that is drawn over them ends softly there."""
-        return self.soft * (OVERLAP * (1 - self.above)).clamp_max(1)
+    def lower(self) -> Tensor:
+        """(1, 1, SIDE, SIDE) in [0, 1]: where a person is neck and shoulders, with hair on them. They begin above the
+        chin, since a head that is drawn over them ends softly there."""
+        return (OVERLAP * (1 - self.above)).clamp_max(1)
 
     @property
     def head(self) -> Tensor:

@@ -55,9 +55,10 @@ class PortraitMesh:
     @cached_property
     def layers(self) -> Picture:
         """(h, w, 3): where the portrait shows the head, where the person, and nothing."""
-        matte = self.source.behind.matte
-        seen = torch.cat([matte.soft * matte.throat, matte.soft, torch.zeros_like(matte.soft)], 1)
-        return to_picture(F.interpolate(seen, self.portrait.image.shape[2:], mode="bilinear", align_corners=False))
+        behind, size = self.source.behind, self.portrait.image.shape[2:]
+        person = behind.cut[1]
+        throat = F.interpolate(behind.matte.throat, size, mode="bilinear", align_corners=False)
+        return to_picture(torch.cat([person * throat, person, torch.zeros_like(person)], 1))
 
     def draw(self, params: FaceParams) -> Tensor:
         """(1, 3, h, w) what meshwarp makes of one frame."""
@@ -97,8 +98,9 @@ class PortraitMesh:
         frames = to_pictures(drawn.picture)
         masks = to_pictures(torch.cat([drawn.opacity, drawn.person, torch.zeros_like(drawn.person)], 1))
         for i, (mesh, share) in parts.items():
-            morph = Morph(frames[i], mesh.skin, share)
-            frames[i], masks[i] = morph.of(frames[i], mesh.skin), morph.of(masks[i], mesh.reading.of(self.layers))
+            alone = mesh.reading.person(self.source.texture)
+            morph = Morph(frames[i], alone, share)
+            frames[i], masks[i] = morph.of(frames[i], alone), morph.of(masks[i], mesh.reading.of(self.layers))
         head, person, _ = from_pictures(masks, drawn.picture.device).split(1, 1)
         return Layers(from_pictures(frames, drawn.picture.device), head, person)
 
@@ -106,7 +108,7 @@ class PortraitMesh:
         """Kept until another one is asked for."""
         if self._last is None or self._last.params is not params or self._last.index != index:
             reading = meshwarp.read_skin(self.model, self.source, params, index)
-            self._last = MeshFrame(params, index, reading, reading.over(reading.of(self.source.texture)))
+            self._last = MeshFrame(params, index, reading, reading.shown(self.source.texture))
         return self._last
 
     def _parts(self, params: FaceParams, within: Range) -> dict[int, tuple[MeshFrame, Picture]]:

@@ -65,7 +65,8 @@ def colour(frame: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
 def test_a_head_that_stays_leaves_the_portrait_as_it_is(portrait: Portrait) -> None:
     own = view(portrait.params)
     assert own.opacity is not None
-    frame = Surroundings(portrait, Matte.of(portrait), own.opacity).draw(own, portrait.params.camera, MADE)
+    around = Surroundings(portrait, Matte.of(portrait), own.opacity)
+    frame = around.draw(own, portrait.params.camera, MADE, portrait.image)
     torch.testing.assert_close(frame, portrait.image, atol=0.01, rtol=0)
 
 
@@ -80,7 +81,8 @@ def test_hair_goes_with_the_head_and_the_wall_is_where_it_was(portrait: Portrait
     camera = camera_from_pose(rotation, moved, size, width=SIZE, height=SIZE)
     by = moved - rolled.translation
     now = rolled.replace(translation=moved, camera=camera, landmarks=rolled.landmarks + by[:, None])
-    frame = Surroundings(portrait, Matte.of(portrait), own.opacity).draw(view(now, (shift, 0.0)), camera, MADE)
+    around = Surroundings(portrait, Matte.of(portrait), own.opacity)
+    frame = around.draw(view(now, (shift, 0.0)), camera, MADE, portrait.image)
     torch.testing.assert_close(colour(frame, bun(now)), torch.tensor(HAIR).float(), atol=25, rtol=0)
     torch.testing.assert_close(colour(frame, bun(portrait.params)), torch.tensor(WALL).float(), atol=25, rtol=0)
     assert torch.equal(frame[..., :12, -12:], portrait.image[..., :12, -12:])
@@ -91,7 +93,8 @@ def test_what_cannot_be_fetched_is_what_was_made(portrait: Portrait) -> None:
     own = view(portrait.params)
     assert own.opacity is not None
     own.share[..., :, 32:] = 0
-    frame = Surroundings(portrait, Matte.of(portrait), own.opacity).draw(own, portrait.params.camera, MADE)
+    around = Surroundings(portrait, Matte.of(portrait), own.opacity)
+    frame = around.draw(own, portrait.params.camera, MADE, portrait.image)
     x, y = portrait.params.landmarks[0, 5, :2].int().tolist()
     torch.testing.assert_close(frame[..., y, x + 20], MADE[..., y, x + 20], atol=0.01, rtol=0)
     assert float(frame[..., y, x - 20].max()) < 1
@@ -110,7 +113,8 @@ def test_long_hair_does_not_tear_from_a_head_that_moves(portrait: Portrait) -> N
     moved = params.translation + torch.tensor([[-shift * SIZE / 2, 0.0, 0.0]])
     camera = camera_from_pose(params.rotation, moved, params.scale, width=SIZE, height=SIZE)
     now = params.replace(translation=moved, camera=camera)
-    frame = Surroundings(long, Matte.of(long), own.opacity).draw(view(now, (shift, 0.0)), camera, MADE)
+    around = Surroundings(long, Matte.of(long), own.opacity)
+    frame = around.draw(view(now, (shift, 0.0)), camera, MADE, long.image)
     chin = int(params.landmarks[0, 152, 1])
     left_behind = frame[0, :, chin - 18 : chin - 10, right + 12 : right + 20].mean()
     assert float(left_behind) == pytest.approx(np.mean(HAIR) / 255, abs=0.05)

@@ -138,12 +138,16 @@ def _openings(model: Export3d, source: Export3dSource) -> Openings | None:
     return Openings.of(source.portrait, open_eyes=False) if model.config.renderer.openings else None
 
 
-def picture_of(view: View, source: Export3dSource, params: FaceParams) -> Tensor:
-    """(1, 3, h, w) float32 [0, 1] a view of one frame in the size of the portrait."""
-    picture = source.portrait.image
+def picture_of(view: View, source: Export3dSource, params: FaceParams, picture: Tensor | None = None) -> Tensor:
+    """(1, 3, h, w) float32 [0, 1] a view of one frame in the size of the portrait.
+
+    Args:
+        picture: what its pixels are fetched from; None: the portrait.
+    """
+    picture = source.portrait.image if picture is None else picture
     if view.fetched is not None and source.surroundings is not None and source.mesh is not None:
         made = source.mesh.draw(params)
-        return source.surroundings.draw(view.fetched, params.camera, made).clamp(0, 1)
+        return source.surroundings.draw(view.fetched, params.camera, made, picture).clamp(0, 1)
     if view.fetched is not None:
         return view.fetched.over(picture).clamp(0, 1)
     size = picture.shape[-2:]
@@ -206,10 +210,11 @@ def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriv
 
 def _layers_of(view: View, source: Export3dSource, params: FaceParams) -> Layers:
     """A view of one frame and its masks, without the mesh and the openings."""
-    picture = picture_of(view, source, params)
     if source.surroundings is not None and source.mesh is not None and view.fetched is not None:
-        masks = source.surroundings.person(view.fetched, params.camera, source.mesh.person(params))
-        return Layers(picture, *(x.clamp(0, 1) for x in masks))
+        colours, shown = source.mesh.source.behind.cut
+        masks = source.surroundings.person(view.fetched, params.camera, source.mesh.person(params), shown)
+        return Layers(picture_of(view, source, params, colours), *(x.clamp(0, 1) for x in masks))
+    picture = picture_of(view, source, params)
     size = source.portrait.image.shape[-2:]
     places = pixel_centres(size, source.portrait.image.device)
     opacity = F.interpolate(view.opacity[:, None].float(), size, mode="bilinear", align_corners=False)

@@ -48,19 +48,20 @@ class Surroundings:
             matte: of the portrait.
             opacity: (1, 1, n, n) of the head as the networks have it in the portrait's own view.
         """
-        self._camera, self._image = portrait.params.camera, portrait.image
-        self._head, self._soft = matte.head, matte.soft
+        self._camera = portrait.params.camera
+        self._head = matte.head
         self._person, self._skin, self._heights = matte.grown, matte.skin, matte.heights[None, None]
-        self._body = torch.cat([matte.body * matte.throat, matte.body], 1)
+        self._lower = torch.cat([matte.lower * matte.throat, matte.lower], 1)
         self._size = portrait.image.shape[2:]
         self._bare = without_head(portrait, matte)
         self._own = self._head * torch.maximum(_resized(opacity, self._head.shape[2:]), self._near(self._camera))
 
-    def draw(self, view: Fetched, camera: Tensor, made: Tensor) -> Tensor:
+    def draw(self, view: Fetched, camera: Tensor, made: Tensor, image: Tensor) -> Tensor:
         """A view in the size of the portrait (1, 3, h, w), about [0, 1].
 
         Args:
             made: (1, 3, h, w) what is to be seen where nothing can be fetched.
+            image: (1, 3, h, w) what is fetched from, the portrait or one like it.
         """
         assert view.opacity is not None  # it has a background
         still, bent = _behind(view)
@@ -69,30 +70,31 @@ class Surroundings:
         enlarged = (made, view.share, view.opacity, own, strands)
         made, share, head, own, strands = (_resized(x, self._size) for x in enlarged)
         gone = rising(own - torch.maximum(head, strands), *GONE)
-        frame = self._image.clone()
+        frame = image.clone()
         elsewhere = _resized((bent - still).abs().amax(1, keepdim=True), self._size) * self._size[0]
-        _lay(frame, (elsewhere > STILL).float(), lambda at: sample(self._image, bent, at))
+        _lay(frame, (elsewhere > STILL).float(), lambda at: sample(image, bent, at))
         _lay(frame, gone, lambda at: sample(self._bare, bent, at))
-        _lay(frame, strands, lambda at: sample(self._image, hanging, at))
-        _lay(frame, head, lambda at: sample(self._image, view.places, at))
+        _lay(frame, strands, lambda at: sample(image, hanging, at))
+        _lay(frame, head, lambda at: sample(image, view.places, at))
         # Beside the head nothing is left to be drawn.
         return torch.lerp(made, frame, torch.maximum(share, torch.maximum(gone, 1 - head)))
 
-    def person(self, view: Fetched, camera: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+    def person(self, view: Fetched, camera: Tensor, made: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
         """(1, 1, h, w) in [0, 1] each: what of a view is head or hair that goes with it; with neck and shoulders.
 
         Args:
             made: (1, 1, h, w) in [0, 1] what is person where nothing can be fetched.
+            shown: (1, 1, h, w) in [0, 1] what is person in the portrait.
         """
         assert view.opacity is not None  # it has a background
         _, bent = _behind(view)
-        body, (hanging, strands) = sample(self._body, bent), self._strands(camera, bent)
-        strands = torch.minimum(strands, sample(self._soft, hanging))  # what is laid over the portrait is generous
-        fetched = F.grid_sample(self._soft, view.places.movedim(1, -1), padding_mode="border", align_corners=False)
-        enlarged = (view.opacity, view.share, fetched, strands, body, made)
-        opacity, share, fetched, strands, body, made = (_resized(x, self._size) for x in enlarged)
-        drawn = opacity * torch.lerp(made, fetched, share)
+        hanging, strands = self._strands(camera, bent)
+        enlarged = (view.opacity, view.share, strands, sample(self._lower, bent))
+        opacity, share, strands, lower = (_resized(x, self._size) for x in enlarged)
+        fetched, body = sample(shown, view.places), lower * sample(shown, bent)
+        strands = torch.minimum(strands, sample(shown, hanging))  # what is laid over the portrait is generous
         neck, body = body.split(1, 1)
+        drawn = opacity * torch.lerp(made, fetched, share)
         head = torch.maximum(drawn, torch.maximum(strands, neck))
         return head, torch.maximum(head, body)
 

@@ -156,7 +156,7 @@ def render(model: MeshWarp, source: MeshwarpSource, driving: Driving) -> Iterato
 def render_frame(model: MeshWarp, source: MeshwarpSource, params: FaceParams, index: int) -> Picture:
     """One frame: (h, w, 3) float32 [0, 1]."""
     reading = read_skin(model, source, params, index)
-    return with_insides(source, reading.over(reading.of(source.texture)), params, index)
+    return with_insides(source, reading.shown(source.texture), params, index)
 
 
 def with_insides(source: MeshwarpSource, skin: Picture, params: FaceParams, index: int) -> Picture:
@@ -178,13 +178,15 @@ def carry(
     """Pictures on the skin of a portrait, each (h, w, 3) like it, moved as frame `index` moves the skin.
 
     Args:
-        masks: like the pictures; there is nothing of them behind the head.
+        masks: like the pictures; there is nothing of them behind the head. With them, there is nothing behind the
+            person in the pictures, either.
 
     Returns:
         The moved pictures and masks; `raster.texture_density` of all, beside that of a portrait as near.
     """
     reading, zoom = read_skin(model, source, params, index), float(params.scale[index]) / source.pose.scale
-    moved = [reading.over(reading.of(texture)) for texture in textures]
+    show = reading.person if masks else reading.shown
+    moved = [show(texture) for texture in textures]
     moved += [reading.alone(mask) for mask in masks]
     return moved, reading.density * zoom**2
 
@@ -228,11 +230,16 @@ class Reading:
         frame = read_source(texture, self.displacement, self.step)
         return frame if self.twin is None else self.twin.over(frame, texture, self.step)
 
-    def over(self, moved: Picture) -> Picture:
-        """(h, w, 3) a picture as the frame moves it, before the background, which stays."""
+    def shown(self, texture: Picture) -> Picture:
+        """(h, w, 3) a picture like the portrait as the frame shows it, before the background, which stays."""
+        moved = self.of(self.behind.cleaned(texture, self.apart))
         if not self.apart:
             return moved
         return np.asarray(cv2.blendLinear(moved, self.behind.picture, self.front, 1 - self.front))
+
+    def person(self, texture: Picture) -> Picture:
+        """(h, w, 3) a picture like the portrait as the frame moves it, with the person's colours at its outline."""
+        return self.of(self.behind.alone(texture))
 
     def alone(self, mask: Picture) -> Picture:
         """(h, w, 3) a mask as the frame moves it; nothing is behind it."""

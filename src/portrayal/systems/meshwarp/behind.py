@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import cv2
 import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
+from portrayal.media.cutout import cut_out
 from portrayal.media.matte import Matte, without_person
 from portrayal.systems.meshwarp.layers import Array, Picture, smoothstep, to_picture
 from portrayal.systems.meshwarp.mesh import Pose, neck_move
@@ -25,6 +27,8 @@ FAR = (0.2, 0.5)
 """Head units: a neck that moves less is stretched, one that moves more goes with its head."""
 TURNED = (0.2, 0.3)
 """Radians between two ways of looking: up to the first networks draw what is around a face, from the second on not."""
+UNSEEN = 1e-3
+"""A share of a pixel that does not count."""
 RIM = ((0.95, -0.1, 0.7), (-0.95, -0.1, 0.7), (0.0, -1.2, 0.7), (0.0, 0.6, 0.7))
 """Head units: points on the rim of a head, whose move is measured."""
 
@@ -66,9 +70,39 @@ class Behind:
         return to_picture(without_person(self._portrait, self.matte))
 
     @cached_property
+    def cut(self) -> tuple[Tensor, Tensor]:
+        """The person's colours and where it is, as of `media.cutout`; in a video these would take long and flicker."""
+        if not self._portrait.moving:
+            return cut_out(self._portrait, self.matte)
+        size = self._portrait.image.shape[2:]
+        return self._portrait.image, F.interpolate(self.matte.soft, size, mode="bilinear", align_corners=False)
+
+    @cached_property
     def front(self) -> Picture:
         """(h, w) in [0, 1]: what of the portrait moves, head and hair, and everything below the chin."""
-        return self._enlarged(self.matte.front)
+        return np.maximum(to_picture(self.cut[1])[..., 0], self.body)
+
+    def alone(self, picture: Picture) -> Picture:
+        """(h, w, 3) a picture like the portrait, without the wall's colours at the outline of the person."""
+        return picture + self._off
+
+    def cleaned(self, picture: Picture, share: float) -> Picture:
+        """(h, w, 3) a picture like the portrait, without so much of the wall's colours at the outline of its head."""
+        return picture if not share else np.asarray(cv2.scaleAdd(self._walls, share, picture))
+
+    @cached_property
+    def _off(self) -> Picture:
+        """(h, w, 3) the person's colours at the outline, less the portrait's."""
+        return to_picture(self.cut[0] - self._portrait.image)
+
+    @cached_property
+    def _walls(self) -> Picture:
+        """(h, w, 3) what is to be added at the outline. Where more is in front than the person, as below the chin, some
+        of the wall is, too."""
+        share = to_picture(self.cut[1])
+        front = np.maximum(self.front, UNSEEN)[..., None]
+        own = (share * (1 - front)) / (front * np.maximum(1 - share, UNSEEN))
+        return np.ascontiguousarray(self._off * np.where(front > share, own, 1), np.float32)
 
     @cached_property
     def person(self) -> Picture:
