@@ -114,3 +114,16 @@ def test_a_head_takes_none_of_its_wall_along(haired: Portrait) -> None:
     frame = picture(MODEL, bright, shifted(haired.params, 70, 0))[0]
     row = frame[:, y - 60, x + 85 :]
     assert float(row.amin(0).max()) < 0.6, "no white beside the hair"
+
+
+def test_a_head_that_has_half_left_its_place_has_no_band_around(haired: Portrait) -> None:
+    """Before a white wall all is as dark as hair or as bright as the wall, but for a thin outline."""
+    image = haired.image.clone()
+    wall = (haired.image - haired.image[..., :1, :1]).abs().amax(1, keepdim=True) <= 0.35
+    image[wall.expand_as(image)] = 1.0
+    image[..., : int(dark(haired.image).any(1).nonzero()[0]), :] = 1.0  # a line on the wall
+    bright = meshwarp.encode_source(MODEL, replace(haired, image=image))
+    moved = shifted(haired.params, 0.5 * sum(MOVED) * bright.pose.scale, 0)
+    assert 0.3 < moved_away(bright.pose, Pose.of(moved, 0)) < 0.7
+    grey = picture(MODEL, bright, moved)[0, :, : int(haired.params.landmarks[0, 10, 1])].mean(0)
+    assert float(((grey > 0.4) & (grey < 0.96)).float().mean()) < 0.01

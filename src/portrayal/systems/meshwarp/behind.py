@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import cv2
 import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
@@ -86,23 +85,32 @@ class Behind:
         """(h, w, 3) a picture like the portrait, without the wall's colours at the outline of the person."""
         return picture + self._off
 
-    def cleaned(self, picture: Picture, share: float) -> Picture:
-        """(h, w, 3) a picture like the portrait, without so much of the wall's colours at the outline of its head."""
-        return picture if not share else np.asarray(cv2.scaleAdd(self._walls, share, picture))
+    def cleaned(self, picture: Picture, apart: float) -> Picture:
+        """(h, w, 3) a picture like the portrait, at the outline of the person without the wall's colours as far as it
+        will not be seen there: where `front` leaves all of the wall away, as it does with `apart` 1 above the chin.
+
+        Args:
+            apart: in [0, 1]; so much of what is not `front` is to be away.
+        """
+        if not apart:
+            return picture
+        return picture + (self._whole if apart == 1 else self._off_at(apart))
+
+    @cached_property
+    def _whole(self) -> Picture:
+        return self._off_at(1.0)
+
+    def _off_at(self, apart: float) -> Picture:
+        """(h, w, 3) what `cleaned` adds. A pixel is a F + (1 - a) B of person and wall; of f >= a that is shown of it
+        a F + (f - a) B is to be seen."""
+        own, away = to_picture(self.cut[1])[..., 0], apart * (1 - self.front)
+        factor = own * away / (np.maximum(1 - away, UNSEEN) * np.maximum(1 - own, UNSEEN))
+        return np.asarray(self._off * np.minimum(factor, 1)[..., None], np.float32)
 
     @cached_property
     def _off(self) -> Picture:
         """(h, w, 3) the person's colours at the outline, less the portrait's."""
         return to_picture(self.cut[0] - self._portrait.image)
-
-    @cached_property
-    def _walls(self) -> Picture:
-        """(h, w, 3) what is to be added at the outline. Where more is in front than the person, as below the chin, some
-        of the wall is, too."""
-        share = to_picture(self.cut[1])
-        front = np.maximum(self.front, UNSEEN)[..., None]
-        own = (share * (1 - front)) / (front * np.maximum(1 - share, UNSEEN))
-        return np.ascontiguousarray(self._off * np.where(front > share, own, 1), np.float32)
 
     @cached_property
     def person(self) -> Picture:
