@@ -12,7 +12,7 @@ import torch
 from portrayal.face.topology import FACE_OVAL
 from portrayal.media.cutout import cut_out
 from portrayal.media.image import to_tensor
-from portrayal.media.matte import Matte
+from portrayal.media.matte import SIDE, Matte
 from portrayal.types import Portrait
 from tests.systems.conftest import SIZE, mean_params
 
@@ -74,3 +74,12 @@ def test_hair_before_a_wall_of_its_own_colour_has_the_mattes_soft_border() -> No
     soft = torch.nn.functional.interpolate(matte.soft, (SIZE, SIZE), mode="bilinear")
     outline = (soft > 0.1) & (soft < 0.6)
     assert float((share - soft)[outline].abs().mean()) < 0.1
+
+
+def test_of_a_picture_that_is_all_head_there_is_the_matte() -> None:
+    portrait, _ = scene()
+    everywhere = replace(Matte.of(portrait), person=np.ones((SIDE, SIDE), bool))
+    colour, share = cut_out(portrait, everywhere)
+    assert colour is portrait.image
+    assert share.shape == (1, 1, SIZE, SIZE)
+    assert float(share.min()) > 0.99

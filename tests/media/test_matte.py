@@ -81,9 +81,9 @@ def test_without_its_person_there_are_no_shoulders_either(scene) -> None:
     matte = Matte.of(dressed)
     bare = to_uint8(without_person(dressed, matte))[0].astype(int)
     assert np.abs(bare - WALL).max() < 60, "neither hair nor skin nor coat"
-    front = torch.nn.functional.interpolate(matte.front, (SIZE, SIZE), mode="bilinear")[0, 0].numpy()
-    assert front[chin + 20 :].min() == 1
-    assert front[: chin - 40, :20].max() == 0
+    below = torch.nn.functional.interpolate(matte.below, (SIZE, SIZE), mode="bilinear")[0, 0].numpy()
+    assert below[chin + 20 :].min() == 1
+    assert below[: chin - 40].max() == 0
 
 
 def test_the_same_portrait_gives_the_same_matte_whatever_was_drawn_before(scene) -> None:

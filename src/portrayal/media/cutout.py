@@ -33,16 +33,17 @@ def cut_out(portrait: Portrait, matte: Matte) -> tuple[Tensor, Tensor]:
 
     Returns:
         (1, 3, h, w) their colours, at the outline without those of what is behind, elsewhere the portrait;
-        (1, 1, h, w) in [0, 1] how much of each pixel they are.
+        (1, 1, h, w) in [0, 1] how much of each pixel they are. Where nothing is surely head or surely behind, these are
+        the portrait and its matte.
     """
-    size = portrait.image.shape[2:]
+    device = portrait.image.device
     seen: Array = np.ascontiguousarray(portrait.image[0].movedim(0, -1).cpu().numpy())
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * INSIDE + 1, 2 * INSIDE + 1))
     inside = _larger(cv2.erode(matte.person.astype(np.float32), kernel, borderValue=1), seen) > 0.5
     generous, soft = (_larger(x[0, 0].cpu().numpy(), seen) for x in (matte.grown, matte.soft))
     hidden = generous > 0.02
     if not inside.any() or hidden.all():
-        return portrait.image, portrait.image.new_ones(1, 1, *size)
+        return portrait.image, torch.from_numpy(soft)[None, None].to(device)
     head, behind = membrane(seen, ~inside), membrane(seen, hidden)
     apart = head - behind
     length = (apart * apart).sum(-1)
@@ -55,7 +56,6 @@ def cut_out(portrait: Portrait, matte: Matte) -> tuple[Tensor, Tensor]:
     colour = head + sure * (colour - head)
     ring = hidden & ~inside
     colour = np.where(ring[..., None], colour, seen).astype(np.float32)
-    device = portrait.image.device
     return (
         torch.from_numpy(colour).movedim(-1, 0)[None].to(device),
         torch.from_numpy(share.astype(np.float32))[None, None].to(device),

@@ -127,11 +127,6 @@ class Matte:
         """(1, 1, SIDE, SIDE) in [0, 1]: 1 from a little below the chin on downwards."""
         return ((self.heights - CHIN) / (NECK - CHIN)).clamp(0, 1)[None, None]
 
-    @property
-    def front(self) -> Tensor:
-        """(1, 1, SIDE, SIDE) in [0, 1]: head and hair, a little generously, and everything below the chin."""
-        return torch.maximum(self.grown, self.below)
-
     @cached_property
     def grown(self) -> Tensor:
         """(1, 1, SIDE, SIDE) in [0, 1]: as `soft`, a little generously."""
