@@ -94,18 +94,22 @@ class Behind:
         """
         if not apart:
             return picture
-        return picture + (self._whole if apart == 1 else self._off_at(apart))
+        # A pixel is a F + (1 - a) B of person and wall; of f >= a that is shown of it a F + (f - a) B is to be seen.
+        outline, own, beside, off = self._outline
+        away = np.float32(apart) * beside
+        factor = own * away / (np.maximum(1 - away, UNSEEN) * np.maximum(1 - own, UNSEEN))
+        result = picture.copy()
+        result.reshape(-1, 3)[outline] += off * np.minimum(factor, 1)[:, None]
+        return result
 
     @cached_property
-    def _whole(self) -> Picture:
-        return self._off_at(1.0)
-
-    def _off_at(self, apart: float) -> Picture:
-        """(h, w, 3) what `cleaned` adds. A pixel is a F + (1 - a) B of person and wall; of f >= a that is shown of it
-        a F + (f - a) B is to be seen."""
-        own, away = to_picture(self.cut[1])[..., 0], apart * (1 - self.front)
-        factor = own * away / (np.maximum(1 - away, UNSEEN) * np.maximum(1 - own, UNSEEN))
-        return np.asarray(self._off * np.minimum(factor, 1)[..., None], np.float32)
+    def _outline(self) -> tuple[Array, Picture, Picture, Picture]:
+        """Pixels (n,) whose colours are others' in the person's, of each how much is person and how much is not
+        `front`, (n,), and what its colour lacks (n, 3)."""
+        off = self._off.reshape(-1, 3)
+        outline = np.flatnonzero(np.abs(off).max(1) > UNSEEN)
+        own, front = to_picture(self.cut[1]).ravel(), self.front.ravel()
+        return outline, own[outline], 1 - front[outline], off[outline]
 
     @cached_property
     def _off(self) -> Picture:
