@@ -118,3 +118,21 @@ def test_long_hair_does_not_tear_from_a_head_that_moves(portrait: Portrait) -> N
     chin = int(params.landmarks[0, 152, 1])
     left_behind = frame[0, :, chin - 18 : chin - 10, right + 12 : right + 20].mean()
     assert float(left_behind) == pytest.approx(np.mean(HAIR) / 255, abs=0.05)
+
+
+def test_what_a_head_uncovers_is_nobody(portrait: Portrait) -> None:
+    """Where it was, the picture shows the wall, also beside the jaw, where the portrait's neck begins."""
+    own, shift = view(portrait.params), 0.25
+    assert own.opacity is not None
+    params, matte = portrait.params, Matte.of(portrait)
+    moved = params.translation + torch.tensor([[-shift * SIZE / 2, 0.0, 0.0]])
+    camera = camera_from_pose(params.rotation, moved, params.scale, width=SIZE, height=SIZE)
+    now = params.replace(translation=moved, camera=camera, landmarks=params.landmarks + (moved - params.translation))
+    around, nothing = Surroundings(portrait, matte, own.opacity), torch.zeros(1, 1, SIZE, SIZE)
+    shown = torch.nn.functional.interpolate(matte.soft, (SIZE, SIZE), mode="bilinear")
+    head, person = around.person(view(now, (shift, 0.0)), camera, nothing, shown)
+    assert float(head[0, 0, bun(now)[1], bun(now)[0]]) > 0.8
+    x, y = bun(params)
+    assert float(person[0, 0, y - 6 : y + 6, x - 6 : x + 6].max()) < 0.1
+    jaw = params.landmarks[0, 361, :2].int().tolist()
+    assert float(person[0, 0, jaw[1], jaw[0] + 4]) < 0.2

@@ -89,9 +89,10 @@ class Surroundings:
         assert view.opacity is not None  # it has a background
         _, bent = _behind(view)
         hanging, strands = self._strands(camera, bent)
-        enlarged = (view.opacity, view.share, strands, sample(self._lower, bent))
-        opacity, share, strands, lower = (_resized(x, self._size) for x in enlarged)
-        fetched, body = sample(shown, view.places), lower * sample(shown, bent)
+        enlarged = (view.opacity, view.share, sample(self._own, bent), strands, sample(self._lower, bent))
+        opacity, share, own, strands, lower = (_resized(x, self._size) for x in enlarged)
+        gone = rising(own - torch.maximum(opacity, strands), *GONE)
+        fetched, body = sample(shown, view.places), lower * sample(shown, bent) * (1 - gone)
         strands = torch.minimum(strands, sample(shown, hanging))  # what is laid over the portrait is generous
         neck, body = body.split(1, 1)
         drawn = opacity * torch.lerp(made, fetched, share)
