@@ -190,8 +190,9 @@ def render_depth(model: Export3d, source: Export3dSource, driving: Export3dDrivi
 
 
 def render_layers(model: Export3d, source: Export3dSource, driving: Export3dDriving) -> Iterator[Layers]:
-    """What `render` draws, and what of it is head and person, of `Surroundings`; without it the opacity of the rays,
-    inside the ellipse around the head, because there is a thin fog of density away from it.
+    """What `render` draws, at outlines in the person's colours alone, and what of it is head and person, of
+    `Surroundings`; without it the opacity of the rays, inside the ellipse around the head, because there is a thin fog
+    of density away from it.
 
     Yields:
         b = 1.
