@@ -35,6 +35,7 @@ from portrayal.evaluate.entrants import Entrant, load_entrants, render_motion
 from portrayal.evaluate.metrics_cost import Cost
 from portrayal.face.pose import angles_to_rotation, rotation_to_angles
 from portrayal.face.tracker import Tracker, load_tracker
+from portrayal.media.crop import points_to_picture
 from portrayal.media.image import UInt8, read_image
 from portrayal.media.video import read_frames
 from portrayal.motion.compose import head_shape
@@ -113,9 +114,8 @@ def compared(
     shape, at = head_shape(own)[0, list(STEADY)].double().numpy(), ("yaw", "pitch").index(axis)
     before, after = (params.landmarks[0, list(STEADY), :2].double().numpy() for params in (still, turned))
     crop = sitter.faces[0].crop
-    inverse = torch.from_numpy(crop.inverse)
-    places = wanted.landmarks[0, list(STEADY), :2].double() @ inverse[:, :2].T + inverse[:, 2]
-    off = float(np.linalg.norm(after - places.numpy(), axis=1).mean() / (float(own.scale) / crop.scale))
+    places = points_to_picture(wanted.landmarks[0, list(STEADY), :2].double(), crop).numpy()
+    off = float(np.linalg.norm(after - places, axis=1).mean() / (float(own.scale) / crop.scale))
     placed = fitted_angles(shape, after)[at] - fitted_angles(shape, before)[at]
     posed = (rotation_to_angles(turned.rotation) - rotation_to_angles(still.rotation))[0, at].item()
     return 100 * off, degrees(placed), degrees(posed)
@@ -130,8 +130,7 @@ def fitted_angles(shape: Array, places: Array) -> Array:
         projected = np.exp(x[3]) * (shape @ rotation.T)[:, :2]
         return ((projected - projected.mean(0)) - (places - places.mean(0)) / spread).ravel()
 
-    start = np.array([0.0, 0.0, 0.0, 0.0])
-    found: Array = least_squares(apart, start, loss="soft_l1", f_scale=0.05).x[:3]
+    found: Array = least_squares(apart, np.zeros(4), loss="soft_l1", f_scale=0.05).x[:3]
     return found
 
 

@@ -127,7 +127,7 @@ def render(model: Export3d, source: Export3dSource, driving: Export3dDriving) ->
     for frame, view in enumerate(views(model, source, driving)):
         part = driving[frame : frame + 1]
         shown = shown_params(model, part)
-        picture = picture_of(view, source, shown)
+        picture = picture_of(view, source, shown, source.portrait.image)
         if source.mesh is not None:
             picture = source.mesh.lay_over(picture, shown, within=BODY)
         yield picture if openings is None else openings.fill(picture, shown)
@@ -138,13 +138,12 @@ def _openings(model: Export3d, source: Export3dSource) -> Openings | None:
     return Openings.of(source.portrait, open_eyes=False) if model.config.renderer.openings else None
 
 
-def picture_of(view: View, source: Export3dSource, params: FaceParams, picture: Tensor | None = None) -> Tensor:
+def picture_of(view: View, source: Export3dSource, params: FaceParams, picture: Tensor) -> Tensor:
     """(1, 3, h, w) float32 [0, 1] a view of one frame in the size of the portrait.
 
     Args:
-        picture: what its pixels are fetched from; None: the portrait.
+        picture: (1, 3, h, w) what its pixels are fetched from, the portrait or one like it.
     """
-    picture = source.portrait.image if picture is None else picture
     if view.fetched is not None and source.surroundings is not None and source.mesh is not None:
         made = source.mesh.draw(params)
         return source.surroundings.draw(view.fetched, params.camera, made, picture).clamp(0, 1)
@@ -215,7 +214,7 @@ def _layers_of(view: View, source: Export3dSource, params: FaceParams) -> Layers
         colours, shown = source.mesh.source.behind.cut
         masks = source.surroundings.person(view.fetched, params.camera, source.mesh.person(params), shown)
         return Layers(picture_of(view, source, params, colours), *(x.clamp(0, 1) for x in masks))
-    picture = picture_of(view, source, params)
+    picture = picture_of(view, source, params, source.portrait.image)
     size = source.portrait.image.shape[-2:]
     places = pixel_centres(size, source.portrait.image.device)
     opacity = F.interpolate(view.opacity[:, None].float(), size, mode="bilinear", align_corners=False)

@@ -63,13 +63,9 @@ class Surroundings:
             made: (1, 3, h, w) what is to be seen where nothing can be fetched.
             image: (1, 3, h, w) what is fetched from, the portrait or one like it.
         """
-        assert view.opacity is not None  # it has a background
         still, bent = _behind(view)
-        own = sample(self._own, bent)
         hanging, strands = self._strands(camera, bent)
-        enlarged = (made, view.share, view.opacity, own, strands)
-        made, share, head, own, strands = (_resized(x, self._size) for x in enlarged)
-        gone = rising(own - torch.maximum(head, strands), *GONE)
+        share, head, strands, gone = self._shares(view, bent, strands)
         frame = image.clone()
         elsewhere = _resized((bent - still).abs().amax(1, keepdim=True), self._size) * self._size[0]
         _lay(frame, (elsewhere > STILL).float(), lambda at: sample(image, bent, at))
@@ -86,18 +82,24 @@ class Surroundings:
             made: (1, 1, h, w) in [0, 1] what is person where nothing can be fetched.
             shown: (1, 1, h, w) in [0, 1] what is person in the portrait.
         """
-        assert view.opacity is not None  # it has a background
         _, bent = _behind(view)
         hanging, strands = self._strands(camera, bent)
-        enlarged = (view.opacity, view.share, sample(self._own, bent), strands, sample(self._lower, bent))
-        opacity, share, own, strands, lower = (_resized(x, self._size) for x in enlarged)
-        gone = rising(own - torch.maximum(opacity, strands), *GONE)
+        share, opacity, strands, gone = self._shares(view, bent, strands)
+        lower = _resized(sample(self._lower, bent), self._size)
         fetched, body = sample(shown, view.places), lower * sample(shown, bent) * (1 - gone)
         strands = torch.minimum(strands, sample(shown, hanging))  # what is laid over the portrait is generous
         neck, body = body.split(1, 1)
         drawn = opacity * torch.lerp(made, fetched, share)
         head = torch.maximum(drawn, torch.maximum(strands, neck))
         return head, torch.maximum(head, body)
+
+    def _shares(self, view: Fetched, bent: Tensor, strands: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(1, 1, h, w) each, in the size of the portrait: how much of a view is fetched, how much is head, how much
+        `strands` (1, 1, n, n), and how far the place of the portrait's head is uncovered."""
+        assert view.opacity is not None  # it has a background
+        enlarged = (view.share, view.opacity, strands, sample(self._own, bent))
+        share, head, strands, own = (_resized(x, self._size) for x in enlarged)
+        return share, head, strands, rising(own - torch.maximum(head, strands), *GONE)
 
     @in_float32
     def _turned(self, camera: Tensor) -> Tensor:
